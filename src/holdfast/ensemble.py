@@ -1,0 +1,251 @@
+"""Ensemble: an architecture and a stack of weights. A network is an ensemble of one.
+
+A network trained by SGD, an adversarially trained one, a deep ensemble, draws of Hamiltonian Monte Carlo, samples of a
+variational posterior: all are ensembles, and nothing downstream asks which. Prediction is Bayesian model averaging in
+log space (never the mean of logits unless asked, never a softmax twice):
+
+    log p(y | x) = logsumexp_s log_softmax(f_s(x))_y - log S
+"""
+
+import copy
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from holdfast.checks import check_images
+from holdfast.tiles import MEMORY, Tile, activation_bytes, tiles
+
+Objective = Callable[[Tensor, slice], Tensor]  # (logits [S, b, C], which images) -> one value per image [b]
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What an inference method says of its own result. Everything in it can be written as JSON.
+
+    Attributes:
+        method: the name of the inference method.
+        settings: every setting that the result depends on, the seed included.
+        summary: named figures (final loss, convergence, acceptance, ...).
+        history: named curves, one value per epoch or draw.
+        warnings: sentences that a reader must see beside the result.
+    """
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+def log_predictive(logits: Tensor) -> Tensor:
+    """Bayesian model average in log space: logits `[S, ..., C]` to log probabilities `[..., C]`.
+
+    `log p = logsumexp_s log_softmax(logits_s) - log S`, exact at any scale of the logits.
+
+    >>> log_predictive(torch.tensor([[[1000., 0.]], [[0., 1000.]]])).exp()
+    tensor([[0.5000, 0.5000]])
+    """
+    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """A network architecture and `S` sets of weights for it.
+
+    Attributes:
+        network: the architecture, in evaluation mode; its own parameters are never read.
+        weights: every parameter and buffer by its state-dict name, each with a leading axis `[S, ...]`.
+        diagnostics: what the inference method reported, where one made this ensemble.
+
+    >>> ensemble = Ensemble.from_networks([nn.Linear(4, 3), nn.Linear(4, 3)])
+    >>> len(ensemble), ensemble.logits(torch.rand(5, 4)).shape
+    (2, torch.Size([2, 5, 3]))
+    """
+
+    network: nn.Module
+    weights: Mapping[str, Tensor]
+    diagnostics: Diagnostics | None = None
+
+    def __post_init__(self) -> None:
+        sizes = {len(v) for v in self.weights.values()}
+        if len(sizes) != 1 or 0 in sizes:
+            raise ValueError(
+                f"Ensemble: every weight needs the same leading axis of at least one draw, got {sizes or 'no weights'}."
+            )
+
+    @classmethod
+    def from_networks(cls, networks: nn.Module | Iterable[nn.Module]) -> "Ensemble":
+        """Make an ensemble of one network, or of several of one architecture. The networks are left as they are."""
+        networks = [networks] if isinstance(networks, nn.Module) else list(networks)
+        if not networks:
+            raise ValueError("Ensemble.from_networks: expected at least one network, got none.")
+        states = [_state(n) for n in networks]
+        shapes = [{k: v.shape for k, v in state.items()} for state in states]
+        for i, other in enumerate(shapes):
+            if other != shapes[0]:
+                differing = sorted({k for k in shapes[0].keys() | other.keys() if shapes[0].get(k) != other.get(k)})
+                raise ValueError(
+                    f"Ensemble.from_networks: network {i} differs from network 0 in {differing[:3]}; "
+                    "all members need one architecture."
+                )
+        stacked = {k: torch.stack([state[k] for state in states]) for k in states[0]}
+        return cls(skeleton(networks[0]), stacked)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.weights.values())))
+
+    def __getitem__(self, draws: int | slice | Sequence[int]) -> "Ensemble":
+        """The ensemble of some of the draws."""
+        if isinstance(draws, int):
+            draws = [range(len(self))[draws]]
+        return replace(self, weights={k: v[draws] for k, v in self.weights.items()})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(iter(self.weights.values())).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' floating-point type."""
+        return next(v.dtype for v in self.weights.values() if v.is_floating_point())
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Ensemble":
+        """The same ensemble on another device, or with its floating-point weights in another type."""
+        moved = {
+            k: v.to(device=device, dtype=dtype if v.is_floating_point() else None) for k, v in self.weights.items()
+        }
+        return replace(self, weights=moved)
+
+    def module(self, draw: int = 0) -> nn.Module:
+        """One draw as an ordinary `nn.Module` in evaluation mode, with weights of its own."""
+        network = copy.deepcopy(self.network).to_empty(device=self.device).to(self.dtype)
+        state = {k: v[draw] for k, v in self.weights.items()}
+        with torch.no_grad():
+            for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+                tensor.copy_(state[name])
+        return network
+
+    def call(self, x: Tensor, draws: slice = slice(None)) -> Tensor:
+        """Run the network under some of the draws: images `[B, ...]` to logits `[s, B, C]`, differentiable in `x`."""
+        weights = {k: v[draws] for k, v in self.weights.items()}
+        if len(next(iter(weights.values()))) == 1:
+            return functional_call(self.network, {k: v[0] for k, v in weights.items()}, (x,))[None]
+        return torch.vmap(lambda w: functional_call(self.network, w, (x,)))(weights)
+
+    def logits(self, x: Tensor, *, memory: int = MEMORY) -> Tensor:
+        """Logits `[S, B, C]` of images `[B, ...]` under every draw, computed tile by tile without gradients."""
+        check_images("Ensemble.logits", x)
+        with torch.no_grad():
+            blocks = [self._block(x, block) for block in self.tiles(x, memory)]
+        return torch.cat(blocks, 1) if len(blocks) > 1 else blocks[0]
+
+    def log_predictive(self, x: Tensor, *, memory: int = MEMORY) -> Tensor:
+        """Log probabilities `[B, C]` of the Bayesian model average, see `log_predictive`."""
+        return log_predictive(self.logits(x, memory=memory))
+
+    def predict(self, x: Tensor, *, memory: int = MEMORY) -> Tensor:
+        """The most probable class `[B]` of each image under the Bayesian model average."""
+        return self.log_predictive(x, memory=memory).argmax(-1)
+
+    def value_and_gradient(self, x: Tensor, objective: Objective, *, memory: int = MEMORY) -> tuple[Tensor, Tensor]:
+        """An objective of all draws' logits, and its gradient in the images.
+
+        Exact for any objective, in bounded memory: where the graphs of all draws do not fit into `memory`, they are
+        made a second time, tile by tile, to pull the derivative in the logits back to the images.
+
+        Args:
+            x: images `[B, ...]`.
+            objective: (logits `[S, b, C]`, slice of images) -> one value per image `[b]`.
+            memory: budget in bytes for the graphs that are alive at once.
+
+        Returns:
+            values `[B]` and gradient `[B, ...]`.
+        """
+        values, gradient = [], torch.empty_like(x)
+        for block in self.tiles(x, memory):
+            images = block[0].images
+            t = x[images].detach().requires_grad_()
+            keep = len(self) * len(t) * self.pair_bytes(x) <= memory
+            with torch.set_grad_enabled(keep):
+                outputs = [self.call(t, tile.draws) for tile in block]
+            logits = torch.cat([o.detach() for o in outputs]).requires_grad_()
+            with torch.enable_grad():
+                value = objective(logits, images)
+                (back,) = torch.autograd.grad(value.sum(), logits)
+                total = torch.zeros_like(t)
+                for tile, output in zip(block, outputs, strict=True):
+                    output = output if keep else self.call(t, tile.draws)
+                    total += torch.autograd.grad(output, t, back[tile.draws])[0]
+            values.append(value.detach())
+            gradient[images] = total
+        return torch.cat(values), gradient
+
+    def tiles(self, x: Tensor, memory: int = MEMORY) -> Iterable[list[Tile]]:
+        """The tiles of all draws on the images `x`, image block by image block; see `holdfast.tiles`."""
+        return tiles(self.pair_bytes(x), len(self), len(x), memory)
+
+    def pair_bytes(self, x: Tensor) -> int:
+        """Bytes of the activations of one draw on one of the images `x`."""
+        key = (tuple(x.shape[1:]), x.dtype)
+        if key not in self._pair_bytes:
+            self._pair_bytes[key] = activation_bytes(lambda t: self.call(t, slice(0, 1)), x[:1].detach())
+        return self._pair_bytes[key]
+
+    @cached_property
+    def _pair_bytes(self) -> dict[tuple, int]:
+        return {}
+
+    def _block(self, x: Tensor, block: list[Tile]) -> Tensor:
+        parts = [self.call(x[tile.images], tile.draws) for tile in block]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write weights (leading draw axis, state-dict names) and diagnostics as one safetensors file, atomically."""
+        path = Path(path)
+        header = {
+            "draws": str(len(self)),
+            "diagnostics": json.dumps(asdict(self.diagnostics) if self.diagnostics else None),
+        }
+        partial = path.with_name(path.name + ".partial")
+        save_file({k: v.contiguous() for k, v in self.weights.items()}, partial, header)
+        os.replace(partial, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, network: nn.Module) -> "Ensemble":
+        """Read an ensemble that `save` wrote; `network` gives the architecture, its own weights are not used."""
+        with safe_open(path, "pt") as file:
+            weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118, not a dict
+            found = json.loads((file.metadata() or {}).get("diagnostics", "null"))
+        expected = {k: tuple(v.shape) for k, v in _state(network).items()}
+        stored = {k: tuple(v.shape[1:]) for k, v in weights.items()}
+        if expected != stored:
+            differing = sorted({k for k in expected.keys() | stored.keys() if expected.get(k) != stored.get(k)})
+            raise ValueError(
+                f"Ensemble.load: {path} does not fit the network: {differing[0]} is {stored.get(differing[0])} in the "
+                f"file and {expected.get(differing[0])} in the network; build the network with the saved settings."
+            )
+        return cls(skeleton(network), weights, Diagnostics(**found) if found else None)
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach() for k, v in (*network.named_parameters(), *network.named_buffers())}
+
+
+def skeleton(network: nn.Module) -> nn.Module:
+    """A copy of the architecture alone: evaluation mode, no storage behind its parameters."""
+    shells = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
+    shells |= {id(b): b.to("meta") for b in network.buffers()}
+    return copy.deepcopy(network, shells).eval()

@@ -178,10 +178,9 @@ class Ensemble:
             images = block[0].images
             t = x[images].detach().requires_grad_()
             keep = len(self) * len(t) * self.pair_bytes(x) <= memory
-            with torch.set_grad_enabled(keep):
-                outputs = [self.call(t, tile.draws) for tile in block]
-            logits = torch.cat([o.detach() for o in outputs]).requires_grad_()
-            with torch.enable_grad():
+            with torch.enable_grad():  # also where the graph is dropped at once: the bits must not depend on it
+                outputs = [self.call(t, tile.draws) if keep else self.call(t, tile.draws).detach() for tile in block]
+                logits = torch.cat([o.detach() for o in outputs]).requires_grad_()
                 value = objective(logits, images)
                 (back,) = torch.autograd.grad(value.sum(), logits)
                 total = torch.zeros_like(t)
@@ -200,7 +199,9 @@ class Ensemble:
         """Bytes of the activations of one draw on one of the images `x`."""
         key = (tuple(x.shape[1:]), x.dtype)
         if key not in self._pair_bytes:
-            self._pair_bytes[key] = activation_bytes(lambda t: self.call(t, slice(0, 1)), x[:1].detach())
+            weights = {k: v[0] for k, v in self.weights.items()}
+            forward = lambda t: functional_call(self.network, weights, (t,))
+            self._pair_bytes[key] = activation_bytes(forward, x[:1].detach())
         return self._pair_bytes[key]
 
     @cached_property

@@ -1,0 +1,95 @@
+"""Codecs: how each kind of artifact is written to one file and read back. Nothing is pickled."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from holdfast.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    import pandas
+
+Value = TypeVar("Value")
+
+
+class Codec(Protocol[Value]):
+    """Writes a value to a file that ends in `suffix`, and reads it back."""
+
+    suffix: str
+
+    def write(self, file: Path, value: Value) -> None:
+        """Write `value` to `file`."""
+
+    def read(self, file: Path) -> Value:
+        """Read what `write` wrote."""
+
+
+@dataclass(frozen=True)
+class EnsembleCodec:
+    """An `Ensemble` as safetensors; the architecture comes from `network`."""
+
+    network: nn.Module
+    suffix: str = ".safetensors"
+
+    def write(self, file: Path, value: Ensemble) -> None:
+        """Write weights and diagnostics."""
+        value.save(file)
+
+    def read(self, file: Path) -> Ensemble:
+        """Read weights and diagnostics."""
+        return Ensemble.load(file, self.network)
+
+
+@dataclass(frozen=True)
+class TensorsCodec:
+    """Named tensors, and facts about them as JSON, as safetensors."""
+
+    suffix: str = ".safetensors"
+
+    def write(self, file: Path, value: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
+        """Write `(tensors, facts)`."""
+        tensors, facts = value
+        save_file({k: v.contiguous() for k, v in tensors.items()}, file, {"facts": json.dumps(facts)})
+
+    def read(self, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Read `(tensors, facts)`."""
+        with safe_open(file, "pt") as handle:
+            names = handle.keys()
+            return {k: handle.get_tensor(k) for k in names}, json.loads(handle.metadata()["facts"])
+
+
+@dataclass(frozen=True)
+class TableCodec:
+    """A data frame as Parquet."""
+
+    suffix: str = ".parquet"
+
+    def write(self, file: Path, value: "pandas.DataFrame") -> None:
+        """Write a data frame."""
+        value.to_parquet(file, index=False)
+
+    def read(self, file: Path) -> "pandas.DataFrame":
+        """Read a data frame."""
+        import pandas
+
+        return pandas.read_parquet(file)
+
+
+@dataclass(frozen=True)
+class JsonCodec:
+    """Anything that JSON can hold."""
+
+    suffix: str = ".json"
+
+    def write(self, file: Path, value: Any) -> None:
+        """Write JSON."""
+        file.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+    def read(self, file: Path) -> Any:
+        """Read JSON."""
+        return json.loads(file.read_text(encoding="utf-8"))

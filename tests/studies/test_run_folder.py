@@ -1,0 +1,131 @@
+"""A run folder reuses what is finished, notices damage and never leaves half a file."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from holdfast.studies.codecs import JsonCodec, TensorsCodec
+from holdfast.studies.run_folder import DamagedArtifact, RunFolder, atomic, file_checksum
+
+
+class Counter:
+    """Computes a value and counts how often it was asked to."""
+
+    def __init__(self, value):
+        self.value, self.calls = value, 0
+
+    def __call__(self):
+        self.calls += 1
+        return self.value
+
+
+def test_a_finished_stage_is_reused_by_a_new_process(tmp_path):
+    compute = Counter({"a": 1})
+    first = RunFolder(tmp_path).stage("x/y", {"seed": 0}, compute, JsonCodec())
+    again = RunFolder(tmp_path)
+    second = again.stage("x/y", {"seed": 0}, compute, JsonCodec())
+    assert (compute.calls, first, again.reused) == (1, second, ["x/y"])
+
+
+def test_changed_settings_or_inputs_compute_anew(tmp_path):
+    folder, compute = RunFolder(tmp_path), Counter(1)
+    keys = {folder.stage("s", {"seed": seed}, compute, JsonCodec()).key for seed in (0, 1)}
+    keys.add(folder.stage("s", {"seed": 1}, compute, JsonCodec(), rooms=("data",)).key)
+    assert compute.calls == len(keys) == 3
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_artifact_is_computed_again_with_a_warning(tmp_path, damage):
+    compute = Counter(({"w": torch.arange(100.0)}, {"n": 3}))
+    RunFolder(tmp_path).stage("w", {}, compute, TensorsCodec())
+    file = tmp_path / "w.safetensors"
+    good = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    elif damage == "truncate":
+        file.write_bytes(good[:50])
+    else:
+        file.unlink()
+    with pytest.warns(DamagedArtifact, match="computed again"):
+        tensors, facts = RunFolder(tmp_path).stage("w", {}, compute, TensorsCodec()).value
+    assert compute.calls == 2
+    assert file.read_bytes() == good
+    assert torch.equal(tensors["w"], torch.arange(100.0))
+    assert facts == {"n": 3}
+
+
+def test_a_manifest_that_cannot_be_read_starts_afresh(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"schema": 1, "stages"')
+    with pytest.warns(DamagedArtifact, match="starts afresh"):
+        RunFolder(tmp_path)
+
+
+def test_the_manifest_names_every_file_with_its_checksum(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.stage("scores/a", {"k": 20}, lambda: [1], JsonCodec())
+    folder.describe(command="holdfast demo")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    record = manifest["stages"]["scores/a"]
+    assert record["sha256"] == file_checksum(tmp_path / record["file"])
+    assert manifest["command"] == "holdfast demo"
+    assert manifest["versions"]["torch"] == torch.__version__
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    file = tmp_path / "f.json"
+    file.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic(file) as partial:  # noqa: PT012
+        partial.write_text("half")
+        raise ZeroDivisionError
+    assert file.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f.json"]
+
+
+def test_a_killed_process_loses_only_the_stage_in_flight(tmp_path):
+    script = f"""
+import time
+from holdfast.studies.codecs import JsonCodec
+from holdfast.studies.run_folder import RunFolder
+with RunFolder({str(tmp_path)!r}) as folder:
+    folder.stage("one", {{}}, lambda: 1, JsonCodec())
+    print("ready", flush=True)
+    folder.stage("two", {{}}, lambda: time.sleep(60), JsonCodec())
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with RunFolder(tmp_path) as folder:
+        one, two = Counter(1), Counter(2)
+        folder.stage("one", {}, one, JsonCodec())
+        folder.stage("two", {}, two, JsonCodec())
+    assert (one.calls, two.calls) == (0, 1)
+
+
+def test_two_processes_cannot_work_in_one_folder(tmp_path):
+    with RunFolder(tmp_path), pytest.raises(RuntimeError, match="another holdfast process"), RunFolder(tmp_path):
+        pass
+
+
+def test_an_unwritable_folder_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot be written .*--run"):
+        RunFolder(tmp_path / "file" / "run")
+    if os.geteuid() != 0:  # root writes everywhere
+        locked = tmp_path / "locked"
+        locked.mkdir(mode=0o500)
+        with pytest.raises(OSError, match="cannot be written"):
+            RunFolder(locked)
+
+
+def test_stages_report_what_they_did(tmp_path):
+    said = []
+    folder = RunFolder(tmp_path, said.append)
+    for _ in range(2):
+        folder.stage("s", {}, lambda: None, JsonCodec())
+    assert said == ["s: 0.0 s", "s: reused"]

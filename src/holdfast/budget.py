@@ -91,6 +91,34 @@ class Budget:
         length = scaled.flatten(1).norm(dim=1)
         return scaled / _spread(torch.where(length > 0, length, 1), gradient)
 
+    def linear_optimum(self, x: Tensor, direction: Tensor, radius: Tensor) -> Tensor:
+        """The point of the budget that lies farthest along `direction`: `argmax <direction, x' - x>`.
+
+        The exact optimum of a linear objective within ball and pixel range. Pixels with a zero in `direction` stay.
+        Its size is the radius unless the pixel range ends before.
+
+        >>> Budget("l2", 0.5).linear_optimum(torch.tensor([[0.9, 0.5]]), torch.tensor([[1., 1.]]), torch.tensor([0.5]))
+        tensor([[1.0000, 0.9899]])
+        """
+        if self.norm == "linf":
+            return self.project(x + direction.sign() * _spread(radius, x), x, radius)
+        low, high = self.bounds(x)
+        room = torch.where(direction > 0, high - x, x - low).flatten(1).double()
+        weight = self.steepest(direction).flatten(1).double().abs()  # d_i = min(t w_i, room_i): find t with |d| = r
+        meets = torch.where(weight > 0, room / weight, torch.inf)
+        order = meets.argsort(1)
+        full = (room * (weight > 0)).gather(1, order).square().cumsum(1)
+        rest = weight.gather(1, order).square().flip(1).cumsum(1).flip(1)
+        rest = torch.cat([rest, torch.zeros_like(rest[:, :1])], 1)
+        full = torch.cat([torch.zeros_like(full[:, :1]), full], 1)
+        reached = full[:, 1:] + meets.gather(1, order).square().nan_to_num(posinf=torch.inf) * rest[:, 1:]
+        k = (reached.nan_to_num(nan=torch.inf) <= radius[:, None].double() ** 2).sum(1, keepdim=True)
+        left = (radius[:, None].double() ** 2 - full.gather(1, k)).clamp(min=0)
+        tail = rest.gather(1, k)
+        t = torch.where(tail > 0, (left / tail.clamp(min=1e-300)).sqrt(), torch.inf)
+        d = torch.minimum(torch.where(weight > 0, t * weight, 0.0), room)
+        return self.project(x + d.view_as(x).to(x.dtype) * direction.sign(), x, radius)
+
     def random(self, x: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
         """A uniform random point of the ball of `radius` `[B]` around `x`, within the pixel range."""
         shape, kind = x.shape, dict(generator=generator, dtype=x.dtype)

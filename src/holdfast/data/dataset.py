@@ -23,6 +23,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def degenerate(self) -> Tensor | None:
+        """bool `[N]`: the box has zero width or height in the source (x1 <= x0 or y1 <= y0); None without boxes."""
+        if self.boxes is None:
+            return None
+        return (self.boxes[:, 2:] <= self.boxes[:, :2]).any(1)
+
     def __getitem__(self, rows: slice | Tensor | Sequence[int]) -> "Split":
         """Some of the images."""
         boxes = None if self.boxes is None else self.boxes[rows]

@@ -1,1 +1,25 @@
-"""Room to be filled."""
+"""Data sets: images in [0, 1] with labels and boxes, from checked files, from a download, or from a formula."""
+
+from holdfast.data.catalogue import ENTRIES, Entry
+from holdfast.data.dataset import Dataset, Split
+from holdfast.data.errors import DataError, MissingDataError
+from holdfast.data.fetching import fetch
+from holdfast.data.half_moons import half_moons
+from holdfast.data.loading import load
+from holdfast.data.subsets import balanced_subset
+from holdfast.data.verifying import Check, verify
+
+__all__ = [
+    "ENTRIES",
+    "Check",
+    "DataError",
+    "Dataset",
+    "Entry",
+    "MissingDataError",
+    "Split",
+    "balanced_subset",
+    "fetch",
+    "half_moons",
+    "load",
+    "verify",
+]

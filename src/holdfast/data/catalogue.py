@@ -1,7 +1,7 @@
 """The data sets there are: their files, sizes, checksums, addresses, licence and citation.
 
 Checksums are sha256. For MNIST and Fashion-MNIST they are those of the official files, packed and unpacked. CIFAR-10
-and Tiny ImageNet have those of the official archives; single files of CIFAR-10 are known by their content, see `cifar.py`.
+and Tiny ImageNet have those of the official archives; single files of CIFAR-10 are known by content, see `cifar.py`.
 """
 
 import difflib
@@ -116,7 +116,9 @@ def _idx_downloads(sums: Mapping[str, tuple[int, str]], addresses: tuple[str, ..
 
 def _cifar_piece(name: str, checksum: str) -> Piece:
     part, first = ("test", 0) if name.startswith("test") else ("train", 10_000 * (int(name[11]) - 1))
-    return Piece(name, part, "records", 10_000 * 3_073, checksum, (name, f"{name}.xz", f"{name}.gz"), first, uncertain)
+    return Piece(
+        name, part, "records", 10_000 * 3_073, checksum, (name, f"{name}.xz", f"{name}.gz"), first, _UNCERTAIN[name]
+    )
 
 
 _CLOTHES = (

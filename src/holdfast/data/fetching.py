@@ -1,6 +1,6 @@
 """Downloading: from the publishers' addresses in turn, by pooch, accepted only with the right checksum.
 
-pooch writes to a temporary file beside the target and renames it once the checksum is right, so that a half-written or a
+pooch writes to a temporary file beside the target and renames it once the checksum is right, so that a half-written or
 wrong file is never seen under the final name.
 """
 
@@ -51,13 +51,15 @@ def remedy(wanted: Entry, folder: Path | None = None) -> str:
     """What a person can put where, in one sentence."""
     if wanted.embedded:
         return "The files come with the package: install it again."
-    target = folder or cache() / wanted.folders[0].split("/")[0]
+    subfolder = wanted.folders[0].split("/")[0]
     files = ", ".join(
-        f"{d.name} ({d.size:,} bytes, sha256 {d.sha256}, from {d.addresses[0]})" for d in wanted.downloads
+        f"{file.name} ({file.size:,} bytes, sha256 {file.sha256}, from {file.addresses[0]})"
+        for file in wanted.downloads
     )
     return (
-        f"Run `holdfast data fetch {wanted.name}` where there is a network, or put by hand into {target}, or into a folder "
-        f"{wanted.folders[0].split('/')[0]}/ of the one named by --data-dir, data_dir= or ${VARIABLE}: {files}."
+        f"Run `holdfast data fetch {wanted.name}` where there is a network, or put by hand into "
+        f"{folder or cache() / subfolder}, or into {subfolder}/ of the folder named by --data-dir, data_dir= or "
+        f"${VARIABLE}: {files}."
     )
 
 

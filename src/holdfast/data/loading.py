@@ -4,7 +4,7 @@ The files are found (`finding.py`) or downloaded (`fetching.py`), unpacked in me
 layout (`idx.py`, `cifar.py`, `tiny_imagenet.py`). What they hold is checked on every load, whatever they are packed in:
 
 - MNIST, Fashion-MNIST, fashion-mini: the checksum of the unpacked content is the official one;
-- CIFAR-10: size, labels and the pixels of all but 111 images have the known checksum, or the file is the official archive;
+- CIFAR-10: labels and pixels of all but 111 images have the known checksum, or the file is the official archive;
 - Tiny ImageNet: the zip's own checksums, and a structure without gaps, since any cut of it to some classes is welcome.
 """
 
@@ -139,7 +139,7 @@ def _read(wanted: Entry, found: Found) -> Dataset:
 
 
 def _fill(split: Split, piece: Piece, content: bytes) -> None:
-    """Write the images and labels of a piece where they belong; the division makes the only float copy there ever is."""
+    """Write the images and labels of a piece where they belong; the division makes the only float copy."""
     if piece.kind == "records":
         pixels, classes = parse_cifar(content, piece.name)
     else:

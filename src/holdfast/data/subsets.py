@@ -9,8 +9,8 @@ from holdfast.data.dataset import Split
 def balanced_subset(split: Split, count: int, seed: int) -> Split:
     """Draw `count` different images, as many of each class as of any other.
 
-    Where `count` is no multiple of the number of classes, some classes, drawn by the seed, have one image more. With one
-    seed, a smaller subset is part of every larger one. The images keep the order they have in `split`.
+    Where `count` is no multiple of the number of classes, some classes, drawn by the seed, have one image more. With
+    one seed, a smaller subset is part of every larger one. The images keep the order they have in `split`.
 
     Args:
         split: where to draw from; its classes are the labels that occur in it.
@@ -41,7 +41,8 @@ def balanced_subset(split: Split, count: int, seed: int) -> Split:
         short = int((wanted > available).int().argmax())
         raise ValueError(
             f"balanced_subset: {count} images of {len(names)} classes need {int(wanted[short])} of class "
-            f"{int(names[short])}, which has {int(available[short])}; ask for at most {len(names) * int(available.min())}."
+            f"{int(names[short])}, which has {int(available[short])}; "
+            f"ask for at most {len(names) * int(available.min())}."
         )
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for c in range(len(names)):

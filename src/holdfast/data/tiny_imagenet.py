@@ -8,8 +8,8 @@
     val/images/<image>
 
 Le and Yang, "Tiny ImageNet Visual Recognition Challenge", 2015. The labelled validation images serve as the test split;
-the official test images have no labels and are left out. Grey images become RGB. Some boxes have zero width or height in
-the source: they are kept as they are, and `Split.degenerate` marks them.
+the official test images have no labels and are left out. Grey images become RGB. Some boxes have zero width or height
+in the source: they are kept as they are, and `Split.degenerate` marks them.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Reading packed files without trusting them: every size is bounded, every failure is a DataError that says what is wrong.
+"""Reading packed files without trusting them: every size is bounded, every failure is a DataError that says why.
 
 Nothing is ever written to disk: archives are read in memory, so a hostile member name cannot reach a file.
 """

@@ -52,14 +52,12 @@ def remedy(wanted: Entry, folder: Path | None = None) -> str:
     if wanted.embedded:
         return "The files come with the package: install it again."
     subfolder = wanted.folders[0].split("/")[0]
-    files = ", ".join(
-        f"{file.name} ({file.size:,} bytes, sha256 {file.sha256}, from {file.addresses[0]})"
-        for file in wanted.downloads
-    )
+    files = ", ".join(f"{file.name} ({file.size:,} bytes)" for file in wanted.downloads)
+    source = wanted.downloads[0].addresses[0].rpartition("/")[0]
     return (
         f"Run `holdfast data fetch {wanted.name}` where there is a network, or put by hand into "
         f"{folder or cache() / subfolder}, or into {subfolder}/ of the folder named by --data-dir, data_dir= or "
-        f"${VARIABLE}: {files}."
+        f"${VARIABLE}: {files} from {source}/."
     )
 
 

@@ -1,0 +1,81 @@
+"""Elementwise activations: relevance passes unchanged (LeakyReLU too), as everywhere in the literature."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from holdfast.explanations.relevance.registry import methods, register
+from holdfast.explanations.relevance.tape import Call, Step
+
+_NONNEG = set(methods("relu", "relu6", "sigmoid", "hardsigmoid", "softplus"))
+_OTHERS = methods(
+    *[
+        "leaky_relu",
+        "elu",
+        "celu",
+        "selu",
+        "gelu",
+        "silu",
+        "mish",
+        "tanh",
+        "hardtanh",
+        "hardswish",
+        "rrelu",
+        "prelu",
+        "logsigmoid",
+        "softsign",
+    ],
+    *[
+        "tanhshrink",
+        "softshrink",
+        "hardshrink",
+        "threshold",
+        "clamp",
+        "clip",
+        "clamp_min",
+        "clamp_max",
+        "erf",
+        "sin",
+        "arctan",
+        "atan",
+    ],
+)
+
+
+@register(*_NONNEG, *_OTHERS)
+def activation(call: Call) -> Step:
+    """Any function of one tensor, entry by entry."""
+    if call.function is F.rrelu and call.kwargs.get("training"):
+        raise call.refuse("it is random in training mode", "call eval() on the network")
+    out = call.run()
+    if len(call.inputs) > 1 or out.shape != call.inputs[0].shape:
+        raise call.refuse("more than one of its inputs descends from the images", "write it as sums and products")
+    return Step(out, lambda relevance, walk: (relevance,), "activation", nonneg=call.function in _NONNEG)
+
+
+@register(torch.maximum, torch.minimum)
+def against_constant(call: Call) -> Step:
+    """`max(a, tau)` with a constant or a parameter: an activation (the thresholded linear unit)."""
+    return activation(call)
+
+
+@register(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout)
+def dropout(call: Call) -> Step:
+    """Dropout in evaluation mode, where it does nothing."""
+    p = call.bind("input", "p", "training")
+    if p.get("training", call.function is not torch.dropout) and p.get("p", 0.5) > 0:
+        raise call.refuse("it is random in training mode", "call eval() on the network")
+    out = p["input"].view_as(p["input"])
+    return Step(out, lambda relevance, walk: (relevance,), "activation", nonneg=call.nonneg(), view=True)
+
+
+@register(F.softmax, torch.softmax, Tensor.softmax)
+def softmax(call: Call) -> Step:
+    """`s = softmax(a)`: `R_i = a_i (R_i - s_i sum_j R_j)` (Achtibat et al. 2024, a Taylor expansion at a)."""
+    p = call.bind("input", "dim")
+    a, dim, s = p["input"], p["dim"], call.run()
+
+    def back(relevance: Tensor, walk: object) -> tuple[Tensor]:
+        return (a * (relevance - s * relevance.sum(dim, keepdim=True)),)
+
+    return Step(s, back, "softmax", nonneg=True, keeps_zeros=True)

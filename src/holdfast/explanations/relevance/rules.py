@@ -1,0 +1,233 @@
+"""Rules: how the relevance of a weighted map's outputs is handed to its inputs.
+
+A rule is a callable `rule(m, R)` from an `Affine` and the relevance of its outputs to the relevance of its inputs.
+In the formulas a are inputs, w weights, b biases, z = aw + b, x+ = max(x, 0), x- = min(x, 0), and every division is
+stabilised (`Stabiliser`). Each rule states what becomes of the bias, see `Rule`. Sources: Bach et al. 2015 (epsilon,
+alpha-beta), Montavon et al. 2017 (w2, z+, z-box), Lapuschkin et al. 2019 (flat), Montavon et al. 2019 and Andeol et
+al. 2021 (gamma and its generalisation to outputs of either sign).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from holdfast.explanations.relevance.affine import Affine, Bias
+from holdfast.explanations.relevance.stabiliser import Stabiliser, times
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A relevance rule.
+
+    Attributes:
+        bias: "absorb": the bias counts in the denominators and keeps its share of the relevance (the usual way);
+            "share": it counts there and its share is handed to the inputs in equal parts; "ignore": it does not count.
+            Relevance is conserved by the last two, up to the stabiliser.
+        stabiliser: how divisions are kept finite.
+    """
+
+    bias: Bias = "absorb"
+    stabiliser: Stabiliser = field(default_factory=Stabiliser)
+
+    def __post_init__(self) -> None:
+        if self.bias not in ("absorb", "share", "ignore"):
+            raise ValueError(f"{type(self).__name__}: bias must be 'absorb', 'share' or 'ignore', got {self.bias!r}.")
+
+    def __call__(self, m: Affine, relevance: Tensor) -> Tensor:
+        """The relevance of `m.a`, given the relevance of `m.z`."""
+        return self.hand_back(m.with_bias(self.bias), relevance)
+
+    def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
+        """The rule proper; the bias treatment is already in `m`."""
+        raise NotImplementedError
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Inputs that are zero receive no relevance."""
+        return self.bias != "share"
+
+
+@dataclass(frozen=True)
+class Epsilon(Rule):
+    """Epsilon rule: `R_i = sum_j a_i w_ij / (z_j + sign(z_j) e) R_j`.
+
+    Args:
+        epsilon: a number for a fixed e; None for the stabiliser's own.
+
+    >>> Epsilon(1e-6).stabiliser
+    Stabiliser(epsilon=1e-06, relative=False)
+    """
+
+    epsilon: float | None = None
+
+    def __post_init__(self) -> None:
+        Rule.__post_init__(self)
+        if self.epsilon is not None:
+            object.__setattr__(self, "stabiliser", Stabiliser(self.epsilon, relative=False))
+
+    def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
+        s = self.stabiliser.divide(relevance, m.z)  # z is known already: one product with the transposed weights
+        back = times(m.a, m.transpose(s, m.w))
+        return back + m.bias_share(s * m.over(m.b)) if m.shares else back
+
+
+@dataclass(frozen=True)
+class Gamma(Rule):
+    """Generalised gamma rule: positive outputs favour positive contributions, negative outputs negative ones.
+
+    `R_i = sum_j c_ij / sum_i c_ij R_j` with `c = aw + g (aw)+` where `z_j >= 0` and `c = aw + g (aw)-` below; the bias
+    counts as one more contribution. On inputs >= 0 before a ReLU this is the gamma rule of Montavon et al. 2019.
+    """
+
+    gamma: float = 0.25
+
+    def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
+        g, size = self.gamma, self.stabiliser.size(m.z)
+        if m.nonneg and m.relu:  # only one branch can matter, and dividing by (1 + g) makes it one pass over w
+            boost = lambda t: F.leaky_relu(t, 1 / (1 + g))
+            w, b = boost(m.w), None if m.b is None else boost(m.b)
+            s = self.stabiliser.divide(relevance, m.forward(m.a, w, b), size / (1 + g))
+            back = times(m.a, m.transpose(s, w))
+            return back + m.bias_share(s * m.over(b)) if m.shares else back
+        # y = |a||w| splits aw into (aw + y)/2 >= 0 and (aw - y)/2 <= 0: two products each way serve both signs
+        sign = torch.copysign(torch.ones_like(m.z), m.z + 0.0)
+        y = m.forward(m.a.abs(), m.w.abs(), None)
+        boosted = m.z + (g / 2) * (m.linear_part() + sign * y)
+        b = None
+        if m.b is not None:
+            b = g * torch.where(sign > 0, m.over(m.b.clamp(min=0)), m.over(m.b.clamp(max=0)))
+            boosted = boosted + b
+        s = self.stabiliser.divide(relevance, boosted, size)
+        back = times(m.a, m.transpose((1 + g / 2) * s, m.w))
+        back = back + times(m.a.abs(), m.transpose((g / 2) * sign * s, m.w.abs()))
+        return back + m.bias_share(s * (m.over(m.b) + b)) if m.shares else back
+
+
+@dataclass(frozen=True)
+class AlphaBeta(Rule):
+    """Alpha-beta rule: positive contributions weighted by alpha, negative ones by -beta, `alpha - beta = 1`.
+
+    `R_i = sum_j (alpha (a_i w_ij)+ / (sum_i (aw)+ + b+) - beta (a_i w_ij)- / (sum_i (aw)- + b-)) R_j`
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        Rule.__post_init__(self)
+        if self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
+            raise ValueError(
+                f"{type(self).__name__}: alpha - beta must be 1 and beta at least 0, got {self.alpha} and {self.beta}."
+            )
+
+    def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
+        size = self.stabiliser.size(m.z)
+        up, down = (None, None) if m.b is None else (m.b.clamp(min=0), m.b.clamp(max=0))
+        share = lambda z, by: by * self.stabiliser.divide(relevance, z, size)
+        if m.nonneg:  # only the weights' sign matters
+            w = m.w.clamp(min=0)
+            s, t = share(m.forward(m.a, w, up), self.alpha), None
+            back = m.transpose(s, w)
+            if self.beta:
+                w = m.w.clamp(max=0)
+                t = share(m.forward(m.a, w, down), self.beta)
+                back = back - m.transpose(t, w)
+            back = times(m.a, back)
+        else:  # as in Gamma: two products forward and two back, where a textbook version takes four and four
+            y, z = m.forward(m.a.abs(), m.w.abs(), None), m.forward(m.a, m.w, None)
+            s = share((z + y) / 2 + (0 if up is None else m.over(up)), self.alpha)
+            t = share((z - y) / 2 + (0 if down is None else m.over(down)), self.beta) if self.beta else 0.0 * s
+            back = times(m.a, m.transpose(s - t, m.w)) + times(m.a.abs(), m.transpose(s + t, m.w.abs()))
+            back = back / 2
+        if m.shares:
+            back = back + m.bias_share(s * m.over(up) - (0 if t is None else t * m.over(down)))
+        return back
+
+
+@dataclass(frozen=True)
+class ZPlus(AlphaBeta):
+    """z+ rule: only positive contributions count, `R_i = sum_j (a_i w_ij)+ / (sum_i (aw)+ + b+) R_j`."""
+
+    alpha: float = 1.0
+    beta: float = 0.0
+
+
+@dataclass(frozen=True)
+class WSquare(Rule):
+    """w2 rule, blind to the inputs: `R_i = sum_j w_ij^2 / sum_i w_ij^2 R_j`; a bias that counts adds b^2 below."""
+
+    bias: Bias = field(default="ignore", kw_only=True)
+
+    def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
+        return _blind(self, m, relevance, torch.square)
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Inputs that are zero do receive relevance."""
+        return False
+
+
+@dataclass(frozen=True)
+class Flat(WSquare):
+    """Flat rule: every input that an output sees receives the same, `R_i = sum_j 1 / n_j R_j`; a bias counts as one."""
+
+    def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
+        return _blind(self, m, relevance, torch.ones_like)
+
+
+def _blind(rule: Rule, m: Affine, relevance: Tensor, weigh: Callable[[Tensor], Tensor]) -> Tensor:
+    w, b = weigh(m.w), None if m.b is None else weigh(m.b)
+    z = m.forward(torch.ones_like(m.a), w, b)
+    s = rule.stabiliser.divide(relevance, z)
+    back = m.transpose(s, w)
+    return back + m.bias_share(s * m.over(b)) if m.shares else back
+
+
+@dataclass(frozen=True)
+class ZBox(Rule):
+    """z-box rule for inputs within `[low, high]`, in the first layer.
+
+    `R_i = sum_j c_ij / sum_i c_ij R_j` with `c = aw - low w+ - high w-`. The bias, where it counts, adds b.
+
+    Args:
+        low, high: the range: numbers, or one per channel.
+    """
+
+    low: float | Sequence[float] = 0.0
+    high: float | Sequence[float] = 1.0
+    bias: Bias = field(default="ignore", kw_only=True)
+
+    def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
+        low, high = (_bounds(v, m.a) for v in (self.low, self.high))
+        up, down = m.w.clamp(min=0), m.w.clamp(max=0)
+        z = m.z - m.forward(low, up, None) - m.forward(high, down, None)
+        s = self.stabiliser.divide(relevance, z)
+        back = m.a * m.transpose(s, m.w) - low * m.transpose(s, up) - high * m.transpose(s, down)
+        return back + m.bias_share(s * m.over(m.b)) if m.shares else back
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Inputs that are zero do receive relevance."""
+        return False
+
+
+def _bounds(value: float | Sequence[float], a: Tensor) -> Tensor:
+    v = torch.as_tensor(value, dtype=a.dtype, device=a.device)
+    return (v.view(-1, *[1] * (a.ndim - 2)) if v.ndim else v).expand_as(a).contiguous()
+
+
+class Pass:
+    """Hand relevance on unchanged, where inputs and outputs have one shape: norms after Achtibat et al. 2024."""
+
+    keeps_zeros = False
+
+    def __call__(self, m: Affine, relevance: Tensor) -> Tensor:
+        """The relevance itself."""
+        if m.a.shape != m.z.shape:
+            raise ValueError(
+                f"Pass: cannot hand relevance of shape {tuple(m.z.shape)} to {tuple(m.a.shape)} unchanged."
+            )
+        return relevance

@@ -1,0 +1,57 @@
+"""Stabiliser: how a relevance rule divides by a sum of contributions that may vanish.
+
+    R / (z + sign(z) e),  sign(0) = +1,  e = `epsilon`  or  e = `epsilon` * rms(z) + tiny
+
+One object serves every division of the engine: rules, residual sums, averages. The relative form adapts to each layer:
+rms(z) is the root mean square of the layer's outputs for one image under one draw, so that heatmaps do not change when
+a network's activations are rescaled.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TINY = 1e-18  # keeps the relative form finite where a whole layer is zero
+
+
+@dataclass(frozen=True)
+class Stabiliser:
+    """`divide(R, z) = R / (z + sign(z) e)`.
+
+    Attributes:
+        epsilon: size of e, above 0.
+        relative: take e relative to the root mean square of the layer's outputs; otherwise absolute.
+
+    >>> Stabiliser(0.5, relative=False).divide(torch.ones(3), torch.tensor([1.5, -0.5, 0.0]))
+    tensor([ 0.5000, -1.0000,  2.0000])
+    """
+
+    epsilon: float = 1e-2
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.epsilon, bool) or not isinstance(self.epsilon, int | float) or not self.epsilon > 0:
+            raise ValueError(f"Stabiliser: epsilon must be a number above 0, got {self.epsilon!r}; try 1e-6.")
+
+    def size(self, z: Tensor) -> Tensor:
+        """e for the layer outputs `z` `[B, ...]`: a number, or one per image `[B, 1, ...]`."""
+        if not self.relative:
+            return torch.full((), self.epsilon, dtype=z.dtype, device=z.device)
+        square = (z * z).mean(tuple(range(1, z.ndim)), keepdim=True)
+        return self.epsilon * torch.sqrt(square + TINY**2 if z.dtype == torch.float64 else square + TINY)
+
+    def divide(self, relevance: Tensor, z: Tensor, size: Tensor | None = None) -> Tensor:
+        """Relevance over stabilised z; `size` is e where the caller knows it (of another z, or scaled)."""
+        size = self.size(z) if size is None else size
+        return relevance / plus(torch.copysign(size.expand_as(z) if size.ndim else size, z), z)
+
+
+def times(factor: Tensor, fresh: Tensor) -> Tensor:
+    """`factor * fresh`, in the memory of `fresh`, a product just made, where nobody differentiates."""
+    return factor * fresh if torch.is_grad_enabled() else fresh.mul_(factor)
+
+
+def plus(fresh: Tensor, term: Tensor) -> Tensor:
+    """`fresh + term`, in the memory of `fresh` where nobody differentiates."""
+    return fresh + term if torch.is_grad_enabled() else fresh.add_(term)

@@ -172,3 +172,13 @@ def test_every_budget_gives_the_same_predictions(draws, images, memory):
     x = torch.rand(images, 5, generator=generator)
     expected = torch.einsum("sco,bo->sbc", weights["weight"], x) + weights["bias"][:, None]
     torch.testing.assert_close(ensemble.logits(x, memory=memory), expected)
+
+
+def test_a_network_that_begins_in_place_leaves_the_images_alone():
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3))
+    ensemble, x = Ensemble.from_networks(network), torch.randn(5, 4)
+    before = x.clone()
+    ensemble.logits(x)
+    _, gradient = ensemble.value_and_gradient(x, lambda logits, images: logits[0].sum(-1))
+    assert torch.equal(x, before)
+    assert torch.equal(gradient == 0, before <= 0)

@@ -140,6 +140,7 @@ class Ensemble:
     def call(self, x: Tensor, draws: slice = slice(None)) -> Tensor:
         """Run the network under some of the draws: images `[B, ...]` to logits `[s, B, C]`, differentiable in `x`."""
         weights = {k: v[draws] for k, v in self.weights.items()}
+        x = x.clone()  # a network may begin with a function in place
         if len(next(iter(weights.values()))) == 1:
             return functional_call(self.network, {k: v[0] for k, v in weights.items()}, (x,))[None]
         return torch.vmap(lambda w: functional_call(self.network, w, (x,)))(weights)
@@ -201,7 +202,7 @@ class Ensemble:
         if key not in self._pair_bytes:
             weights = {k: v[0] for k, v in self.weights.items()}
             forward = lambda t: functional_call(self.network, weights, (t,))
-            self._pair_bytes[key] = activation_bytes(forward, x[:1].detach())
+            self._pair_bytes[key] = activation_bytes(forward, x[:1].detach().clone())
         return self._pair_bytes[key]
 
     @cached_property

@@ -1,6 +1,11 @@
 """Explanations: `(ensemble, x, target, ...) -> maps [S, B, *image]`, one method, one file."""
 
+from holdfast.explanations.deep_lift import deep_lift
+from holdfast.explanations.fusion_grad import fusion_grad
+from holdfast.explanations.gradient_times_input import gradient_times_input
+from holdfast.explanations.integrated_gradients import completeness_error, integrated_gradients
 from holdfast.explanations.lrp import lrp
+from holdfast.explanations.noise_grad import noise_grad
 from holdfast.explanations.relevance import (
     AlphaBeta,
     Composite,
@@ -21,6 +26,8 @@ from holdfast.explanations.relevance import (
     epsilon_gamma_box,
     epsilon_plus_flat,
 )
+from holdfast.explanations.saliency import saliency
+from holdfast.explanations.smooth_grad import smooth_grad
 
 __all__ = [
     "AlphaBeta",
@@ -38,8 +45,16 @@ __all__ = [
     "by_depth",
     "by_kind",
     "by_name",
+    "completeness_error",
+    "deep_lift",
     "epsilon_alpha2_beta1",
     "epsilon_gamma_box",
     "epsilon_plus_flat",
+    "fusion_grad",
+    "gradient_times_input",
+    "integrated_gradients",
     "lrp",
+    "noise_grad",
+    "saliency",
+    "smooth_grad",
 ]

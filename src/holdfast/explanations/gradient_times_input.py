@@ -15,7 +15,7 @@ from holdfast.tiles import MEMORY
 
 
 def gradient_times_input(
-    model: Ensemble | nn.Module,
+    ensemble: Ensemble | nn.Module,
     x: Tensor,
     target: Target = None,
     *,
@@ -26,7 +26,7 @@ def gradient_times_input(
     """Gradient x input of every draw.
 
     Args:
-        model: an ensemble, or one network.
+        ensemble: an ensemble, or one network.
         x: images `[B, *image]`.
         target: class `[B]`, one class for all, or None for the class of the Bayesian model average.
         of: the number that is explained; see `holdfast.explanations.target`.
@@ -44,5 +44,5 @@ def gradient_times_input(
     >>> torch.allclose(gradient_times_input(network, x, 1).sum(-1), network(x)[:, 1])
     True
     """
-    maps = saliency(model, x, target, of=of, create_graph=create_graph, memory=memory)
+    maps = saliency(ensemble, x, target, of=of, create_graph=create_graph, memory=memory)
     return x * maps if create_graph else maps.mul_(x.detach())

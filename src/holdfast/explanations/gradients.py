@@ -79,6 +79,7 @@ def weighted_gradients(
 def call_each(ensemble: Ensemble, own: Tensor, draws: slice) -> Tensor:
     """Run every draw on images of its own: `[s, b, *image]` to logits `[s, b, C]`."""
     weights = {k: v[draws] for k, v in ensemble.weights.items()}
+    own = own.clone()  # a network may begin with a function in place
     if len(own) == 1:
         return functional_call(ensemble.network, {k: v[0] for k, v in weights.items()}, (own[0],))[None]
     return torch.vmap(lambda w, t: functional_call(ensemble.network, w, (t,)))(weights, own)

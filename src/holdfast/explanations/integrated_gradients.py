@@ -22,7 +22,7 @@ Baseline = float | Tensor
 
 
 def integrated_gradients(
-    model: Ensemble | nn.Module,
+    ensemble: Ensemble | nn.Module,
     x: Tensor,
     target: Target = None,
     *,
@@ -36,7 +36,7 @@ def integrated_gradients(
     """Integrated gradients of every draw.
 
     Args:
-        model: an ensemble, or one network.
+        ensemble: an ensemble, or one network.
         x: images `[B, *image]`.
         target: class `[B]`, one class for all, or None for the class of the Bayesian model average.
         of: the number that is explained; see `holdfast.explanations.target`.
@@ -59,7 +59,7 @@ def integrated_gradients(
     True
     """
     call = "integrated_gradients"
-    ensemble, target = settle(call, model, x, target, memory=memory, differentiable=create_graph)
+    ensemble, target = settle(call, ensemble, x, target, memory=memory, differentiable=create_graph)
     places, weights = _quadrature(call, quadrature, steps)
     start = baseline_image(call, baseline, x)
     way = x - start
@@ -75,7 +75,7 @@ def integrated_gradients(
 
 
 def completeness_error(
-    model: Ensemble | nn.Module,
+    ensemble: Ensemble | nn.Module,
     x: Tensor,
     maps: Tensor,
     target: Target = None,
@@ -87,7 +87,7 @@ def completeness_error(
     """How far maps are from adding up to the explained number: `sum over pixels - (F_s(x) - F_s(x'))`.
 
     Args:
-        model, x, target, of, baseline, memory: as they were given to the method that made the maps.
+        ensemble, x, target, of, baseline, memory: as they were given to the method that made the maps.
         maps: what `integrated_gradients` or `deep_lift` returned.
 
     Returns:
@@ -98,7 +98,7 @@ def completeness_error(
     torch.Size([1, 4])
     """
     call = "completeness_error"
-    ensemble, target = settle(call, model, x, target, memory=memory)
+    ensemble, target = settle(call, ensemble, x, target, memory=memory)
     start = baseline_image(call, baseline, x).expand_as(x)
     end, begin = (explained(call, of, ensemble.logits(t.detach(), memory=memory), target) for t in (x, start))
     if maps.shape != (len(end), *x.shape):

@@ -14,7 +14,7 @@ from holdfast.tiles import MEMORY
 
 
 def saliency(
-    model: Ensemble | nn.Module,
+    ensemble: Ensemble | nn.Module,
     x: Tensor,
     target: Target = None,
     *,
@@ -26,7 +26,7 @@ def saliency(
     """Saliency map of every draw.
 
     Args:
-        model: an ensemble, or one network.
+        ensemble: an ensemble, or one network.
         x: images `[B, *image]`.
         target: class `[B]`, one class for all, or None for the class of the Bayesian model average.
         of: the number that is explained: "score" (a logit), "margin", "log_probability", "log_predictive" or a
@@ -47,7 +47,7 @@ def saliency(
     >>> torch.equal(saliency(network, torch.rand(4, 3), 1)[0, 0], network.weight[1])
     True
     """
-    ensemble, target = settle("saliency", model, x, target, memory=memory, differentiable=create_graph)
+    ensemble, target = settle("saliency", ensemble, x, target, memory=memory, differentiable=create_graph)
     maps = weighted_gradients(
         "saliency", ensemble, x, target, lambda numbers: x[None], [1.0], of=of, create_graph=create_graph, memory=memory
     )

@@ -18,7 +18,7 @@ from holdfast.tiles import MEMORY
 
 
 def smooth_grad(
-    model: Ensemble | nn.Module,
+    ensemble: Ensemble | nn.Module,
     x: Tensor,
     target: Target = None,
     *,
@@ -32,7 +32,7 @@ def smooth_grad(
     """SmoothGrad of every draw. All draws see the same noise, so that their maps differ by their weights alone.
 
     Args:
-        model: an ensemble, or one network.
+        ensemble: an ensemble, or one network.
         x: images `[B, *image]`.
         target: class `[B]`, one class for all, or None for the class of the Bayesian model average at `x` itself.
         of: the number that is explained; see `holdfast.explanations.target`.
@@ -52,7 +52,7 @@ def smooth_grad(
     >>> torch.allclose(smooth_grad(network, x, 1)[0, 0], network.weight[1])
     True
     """
-    ensemble, target = settle("smooth_grad", model, x, target, memory=memory, differentiable=create_graph)
+    ensemble, target = settle("smooth_grad", ensemble, x, target, memory=memory, differentiable=create_graph)
     check_copies("smooth_grad", copies)
     check_range("smooth_grad", "spread", spread, 0.0, 1e6)
     noise = _noise_in_order(x, spread, seed)

@@ -1,1 +1,11 @@
-"""Room to be filled."""
+"""What a person looks at: one self-contained page for a result of a study.
+
+    write(result, folder) -> path of the page
+
+The page says what was found with its interval, what was tested, and what the numbers do not say. Every sentence with a
+number in it is made from the result; nothing on the page is computed by running a network.
+"""
+
+from holdfast.report.page import write
+
+__all__ = ["write"]

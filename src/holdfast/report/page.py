@@ -1,0 +1,153 @@
+"""The page: every section of a result as one HTML file that needs nothing else, and its figures as files beside it."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.report import caveats, figures, gallery, headline, palette, tables, wording
+from holdfast.report.figures import Plot
+from holdfast.report.view import View
+from holdfast.studies.result import CONTROL, Result
+from holdfast.studies.run_folder import atomic
+
+FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page: its anchor, its title in the table of contents, and the template that fills it."""
+
+    anchor: str
+    title: str
+
+    @property
+    def template(self) -> str:
+        """File name of the section's template."""
+        return f"{self.anchor}.html.j2"
+
+
+SECTIONS = (
+    Section("answer", "The answer"),
+    Section("tested", "What was tested"),
+    Section("predictions", "Predictions"),
+    Section("differences", "Differences, image by image"),
+    Section("chance", "Against chance"),
+    Section("softmax", "Predictions and explanations together"),
+    Section("labels", "Labels kept, labels changed"),
+    Section("examples", "Examples"),
+    Section("layers", "Inside the network"),
+    Section("statistics", "Statistics"),
+    Section("masking", "Did the attack work?"),
+    Section("inference", "Inference"),
+    Section("settings", "Settings, versions, checksums"),
+    Section("limits", "What these numbers do not say"),
+    Section("reproduce", "How to reproduce"),
+)
+
+
+def write(result: Result, folder: Path | str) -> Path:
+    """Write the report of a result.
+
+    The page is one self-contained HTML file: no request leaves it, it follows light and dark, prints on A4 and fits a
+    phone. Its figures are written besides as SVG and PNG files into `folder/figures`. The same result gives the same
+    bytes. Files are replaced only when they are complete.
+
+    Args:
+        result: what a study found.
+        folder: where to; made if need be.
+
+    Returns:
+        Path of the page, `folder/report.html`.
+
+    Raises:
+        TypeError: `result` is not a `Result`.
+    """
+    if not isinstance(result, Result):
+        raise TypeError(f"report.write: expected a holdfast.studies.result.Result, got {type(result).__name__}.")
+    folder, view = Path(folder), View(result)
+    drawn = _draw(view)
+    text = _render(view, drawn)
+    for plot in _flat(drawn.values()):
+        _save(folder / "figures" / f"{plot.name}.svg", plot.svg.encode())
+        _save(folder / "figures" / f"{plot.name}.png", plot.png)
+    sheet = gallery.sheet(view)
+    if sheet is not None:
+        _save(folder / "figures" / "examples.png", sheet)
+    _save(folder / FILE, text.encode())
+    return folder / FILE
+
+
+def _draw(view: View) -> dict[str, Any]:
+    """Every figure, by the name that its section's template calls it."""
+    return {
+        "forest": [p for p in (figures.by_attack(view),) if p],
+        "differences": figures.differences(view),
+        "survival": figures.survival(view),
+        "scatter": figures.scatter(view),
+        "labels": [p for p in (figures.by_subset(view),) if p],
+        "layers": figures.layers(view),
+        "accuracy": figures.accuracy(view),
+        "curves": {
+            e.name: figures.curves(view, e.name, e.diagnostics)
+            for e in view.result.ensembles
+            if e.diagnostics is not None
+        },
+    }
+
+
+def _render(view: View, drawn: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("holdfast.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = (
+        "number", "signed", "interval", "percent", "p_value", "radius", "attack_title", "rule_title", "the", "plain",
+        "listing", "capital",
+    )  # fmt: skip
+    environment.filters |= {name: getattr(wording, name) for name in words}
+    environment.filters["drawing"] = lambda plot: Markup(plot.inline)
+    script = environment.loader.get_source(environment, "page.js")[0]
+    present = {"layers": bool(drawn["layers"]), "examples": view.result.gallery is not None}
+    text = environment.get_template("page.html.j2").render(
+        view=view,
+        result=view.result,
+        primary=view.primary,
+        norm=wording.norm_title(view.norm),
+        control=CONTROL,
+        headline=headline.headline(view),
+        caveats=caveats.caveats(view),
+        tables=tables,
+        drawn=drawn,
+        examples=gallery.examples(view),
+        scale_bar=gallery.scale_bar(),
+        sections=[s for s in SECTIONS if present.get(s.anchor, True)],
+        light=Markup(palette.declarations(0)),
+        dark=Markup(palette.declarations(1)),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        nbsp=wording.THIN,
+    )
+    return re.sub(r"\n\s*\n+", "\n", text)
+
+
+def _flat(values: Iterable[Any]) -> Iterable[Plot]:
+    for value in values:
+        if isinstance(value, Plot):
+            yield value
+        else:
+            yield from _flat(value.values() if isinstance(value, dict) else value)
+
+
+def _save(file: Path, content: bytes) -> None:
+    with atomic(file) as partial:
+        partial.write_bytes(content)

@@ -1,0 +1,56 @@
+"""Colours of the page and its figures: one list, from which the style sheet and matplotlib both read.
+
+Each name has a light and a dark value. Figures are drawn in the light values; on the page each of these is replaced by
+its CSS variable, so that one drawing follows the theme. The series are distinguishable under the common colour-vision
+deficiencies (after Okabe and Ito, darkened for contrast on paper) and each has a marker of its own besides.
+"""
+
+PAGE: dict[str, tuple[str, str]] = {
+    "paper": ("#ffffff", "#151619"),
+    "ink": ("#1c1b19", "#e9e7e2"),
+    "muted": ("#5e5c57", "#a9a7a0"),
+    "line": ("#d8d5cd", "#3b3c40"),
+    "wash": ("#f5f3ee", "#1e2024"),
+    "accent": ("#0a5a78", "#84c9e8"),
+    "good": ("#17704a", "#5fd0a0"),
+    "bad": ("#a8281f", "#ff9088"),
+    "warn": ("#855300", "#e8b65a"),
+}
+
+SERIES: tuple[tuple[str, str], ...] = (
+    ("#6a6964", "#adaba5"),  # the baseline is always grey
+    ("#c0520b", "#f39a63"),
+    ("#0766a5", "#66b5ec"),
+    ("#007a5c", "#42c79f"),
+    ("#9d3a7d", "#e393c7"),
+    ("#876b01", "#d8ba40"),
+    ("#4a59b5", "#9da9f4"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖")
+
+VARIABLES: dict[str, tuple[str, str]] = {**PAGE, **{f"series-{i}": pair for i, pair in enumerate(SERIES)}}
+
+
+def light(name: str) -> str:
+    """The light value of a named colour.
+
+    >>> light("ink")
+    '#1c1b19'
+    """
+    return VARIABLES[name][0]
+
+
+def series(index: int) -> tuple[str, str, str]:
+    """(variable, matplotlib marker, printable glyph) of the i-th ensemble; beyond the seventh they repeat.
+
+    >>> series(0)
+    ('series-0', 'o', '●')
+    """
+    i = index if index < len(SERIES) else 1 + (index - 1) % (len(SERIES) - 1)
+    return f"series-{i}", MARKERS[i], GLYPHS[i]
+
+
+def declarations(theme: int) -> str:
+    """The CSS variables of one theme: 0 light, 1 dark."""
+    return " ".join(f"--{name}: {pair[theme]};" for name, pair in VARIABLES.items())

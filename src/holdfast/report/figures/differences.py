@@ -60,7 +60,8 @@ def _panel(view: View, rule: str, values: dict[tuple[str, str], "ndarray"], limi
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("k-LRP minus that of the deterministic network")
-        text = f"Box plots of per-image k-LRP differences, {rule_title(rule)}, size {radius(view.primary.epsilon)}. Medians: "
+        where = f"{rule_title(rule)}, size {radius(view.primary.epsilon)}"
+        text = f"Box plots of per-image k-LRP differences, {where}. Medians: "
         return finish(figure, slug("differences", rule), text + "; ".join(described) + ".", rule_title(rule))
 
 

@@ -26,6 +26,7 @@ from holdfast.scores.pairs import Channels, map_rows
 from holdfast.tiles import MEMORY
 
 Variant = Literal["absolute", "signed"]
+BLOCK = 1 << 25  # bytes worked on at once: larger is not faster
 COPIES = 8  # memory that a block takes, in units of one of its maps
 
 
@@ -72,10 +73,10 @@ def k_lrp(
         count = selected_pixels(pixels, k, variant)
         order = torch.randperm(pixels, generator=torch.Generator().manual_seed(seed)).to(first.device)
         first, second = first.reshape(-1, pixels), second.reshape(-1, pixels)
-        rows = max(1, memory // (COPIES * pixels * first.element_size()))
+        rows = max(1, min(memory, BLOCK) // (COPIES * pixels * first.element_size()))
         values = []
         for start in track(range(0, len(first), rows), "k-LRP"):
-            a, b = (_select(m[start : start + rows][:, order], count, variant) for m in (first, second))
+            a, b = (_select(m[start : start + rows].index_select(-1, order), count, variant) for m in (first, second))
             values.append(_count(a & b).to(clean.dtype) / count)
         return torch.cat(values).reshape(leading)
 
@@ -105,15 +106,21 @@ def _select(maps: Tensor, count: int, variant: Variant) -> Tensor:
 
 def _largest(values: Tensor, count: int) -> Tensor:
     """The `count` largest entries of each row as a mask."""
-    threshold = _sorted(values)[:, -count, None]
-    above, tied = values > threshold, values == threshold
-    room = count - _count(above)
-    crowded = _count(tied) > room
-    if bool(crowded.any()):
-        ties = tied[crowded]
-        ties &= ties.cumsum(-1, dtype=torch.int32) <= room[crowded, None]
-        tied[crowded] = ties
-    return above | tied
+    ordered = _sorted(values)
+    threshold = ordered[:, -count, None]
+    selected = values >= threshold
+    if count == values.shape[-1]:
+        return selected
+    crowded = (ordered[:, -count - 1] == threshold[:, 0]).nonzero()[:, 0]  # rows in which not all ties find room
+    if len(crowded):
+        ties = selected[crowded]
+        above = values[crowded] > threshold[crowded]
+        ties ^= above
+        room = count - _count(above)
+        kind = torch.int16 if values.shape[-1] < 2**15 else torch.int32
+        ties &= ties.cumsum(-1, dtype=kind) <= room[:, None]
+        selected[crowded] = above | ties
+    return selected
 
 
 def _sorted(values: Tensor) -> Tensor:

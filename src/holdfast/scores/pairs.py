@@ -1,8 +1,9 @@
 """Pairs of maps, or of predictions, made ready to be compared: checked, and laid out as rows.
 
-A map holds one value per pixel and channel. Scores compare pixels: the channels of a pixel are summed first. Relevance is
-additive, so the sum over its channels is the relevance of the pixel and the total is conserved; it is what LRP heatmaps
-of colour images show. `channels="separate"` takes every channel of a pixel for itself, as the published code did.
+A map holds one value per pixel and channel. Scores compare pixels: the channels of a pixel are summed first. Relevance
+is additive, so the sum over its channels is the relevance of the pixel and the total is conserved; it is what LRP
+heatmaps of colour images show. `channels="separate"` takes every channel of a pixel for itself, as the published code
+did.
 """
 
 from typing import Literal
@@ -29,7 +30,8 @@ def map_rows(
         raise ValueError(f"{call}: channels must be 'sum' or 'separate', got {channels!r}.")
     axes = _image_axes(call, clean, image_axes)
     if channels == "sum" and axes == 3:
-        clean, attacked = clean.sum(-3), attacked.sum(-3)
+        one = clean.shape[-3] == 1
+        clean, attacked = (m.squeeze(-3) if one else m.sum(-3) for m in (clean, attacked))
         axes = 2
     return clean.flatten(-axes), attacked.flatten(-axes)
 
@@ -54,7 +56,7 @@ def check_predictions(call: str, clean: Tensor, attacked: Tensor) -> None:
 def _check_maps(call: str, clean: Tensor, attacked: Tensor) -> None:
     _check_same(call, clean, attacked, "maps", axes=2)
     for which, maps in (("clean", clean), ("attacked", attacked)):
-        if not torch.isfinite(maps).all():
+        if not torch.isfinite(torch.stack(maps.detach().aminmax())).all():  # NaN comes through, and no copy is made
             bad = int((~torch.isfinite(maps)).sum())
             raise ValueError(f"{call}: {which} maps hold {bad} NaN or infinite values; a map must be finite.")
 

@@ -2,9 +2,9 @@
 
     1 - max_c |p(c | x) - p(c | x~)|
 
-Carbone et al., "Robustness of Bayesian neural networks to gradient-based attacks" (NeurIPS 2020), and Carbone, Bortolussi
-and Sanguinetti (IJCNN 2022). The true label plays no part. Predictions come as log predictive probabilities, and are
-checked to be such, so that no softmax can be taken twice.
+Carbone et al., "Robustness of Bayesian neural networks to gradient-based attacks" (NeurIPS 2020), and Carbone,
+Bortolussi and Sanguinetti (IJCNN 2022). The true label plays no part. Predictions come as log predictive probabilities,
+and are checked to be such, so that no softmax can be taken twice.
 """
 
 import torch

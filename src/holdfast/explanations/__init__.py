@@ -28,6 +28,7 @@ from holdfast.explanations.relevance import (
 )
 from holdfast.explanations.saliency import saliency
 from holdfast.explanations.smooth_grad import smooth_grad
+from holdfast.explanations.summary import Summary, reduce_draws, summarise
 
 __all__ = [
     "AlphaBeta",
@@ -39,6 +40,7 @@ __all__ = [
     "Pass",
     "Rule",
     "Stabiliser",
+    "Summary",
     "WSquare",
     "ZBox",
     "ZPlus",
@@ -55,6 +57,8 @@ __all__ = [
     "integrated_gradients",
     "lrp",
     "noise_grad",
+    "reduce_draws",
     "saliency",
     "smooth_grad",
+    "summarise",
 ]

@@ -1,1 +1,25 @@
-"""Room to be filled."""
+"""Inference: ways from data to an ensemble, each a function `(network, data, *, seed, ...) -> Ensemble`.
+
+The network handed in gives the architecture and stays as it is; initial weights are drawn from the seed. Each result
+carries its `Diagnostics`.
+"""
+
+from holdfast.inference.adversarial import adversarial
+from holdfast.inference.deep_ensemble import deep_ensemble
+from holdfast.inference.mean_field import MeanField, fit_mean_field, mean_field
+from holdfast.inference.priors import FanIn, Isotropic, Prior
+from holdfast.inference.sgd import sgd
+from holdfast.inference.training import Training
+
+__all__ = [
+    "FanIn",
+    "Isotropic",
+    "MeanField",
+    "Prior",
+    "Training",
+    "adversarial",
+    "deep_ensemble",
+    "fit_mean_field",
+    "mean_field",
+    "sgd",
+]

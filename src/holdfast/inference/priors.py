@@ -1,0 +1,97 @@
+"""Priors: how widely each weight is believed to lie around zero before any data are seen.
+
+    w ~ N(0, s^2)      with s fixed for each parameter
+
+"fan_in": hidden weights 2 / fan_in, output weights 16 / fan_in, biases 0.3^2, so that a draw from the prior gives
+logits of a few units at every width (on standardised images 3 to 5). "unit": N(0, 1) on everything, the choice of
+many published networks, which gives logits in the thousands. `Isotropic(v)`: one variance everywhere.
+"""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from holdfast.checks import check_range
+from holdfast.networks.initialise import Transposed, fan_in
+
+
+@dataclass(frozen=True)
+class FanIn:
+    """Variance `hidden / fan_in` for weights, `output / fan_in` for those of the last layer, `bias` for vectors.
+
+    The last layer is the last weight matrix in the order in which the network defines its parameters.
+
+    >>> deviations = FanIn().deviations(nn.Sequential(nn.Linear(200, 50), nn.Linear(50, 10)))
+    >>> {name: round(d, 3) for name, d in deviations.items()}
+    {'0.weight': 0.1, '0.bias': 0.3, '1.weight': 0.566, '1.bias': 0.3}
+    """
+
+    hidden: float = 2.0
+    output: float = 16.0
+    bias: float = 0.09
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "output", "bias"):
+            check_range("FanIn", name, getattr(self, name), 0, math.inf, open_low=True)
+
+    def deviations(self, network: nn.Module) -> dict[str, float]:
+        """Prior standard deviation of every parameter, by name."""
+        transposed = {
+            f"{prefix}.weight".lstrip(".") for prefix, m in network.named_modules() if isinstance(m, Transposed)
+        }
+        found = {}
+        matrices = [name for name, p in network.named_parameters() if p.ndim >= 2]
+        for name, parameter in network.named_parameters():
+            if parameter.ndim < 2:
+                found[name] = math.sqrt(self.bias)
+            else:
+                numerator = self.output if name == matrices[-1] else self.hidden
+                found[name] = math.sqrt(numerator / fan_in(parameter, transposed=name in transposed))
+        return found
+
+
+@dataclass(frozen=True)
+class Isotropic:
+    """One variance for every parameter.
+
+    >>> Isotropic(0.25).deviations(nn.Linear(2, 1))
+    {'weight': 0.5, 'bias': 0.5}
+    """
+
+    variance: float
+
+    def __post_init__(self) -> None:
+        check_range("Isotropic", "variance", self.variance, 0, math.inf, open_low=True)
+
+    def deviations(self, network: nn.Module) -> dict[str, float]:
+        """Prior standard deviation of every parameter, by name."""
+        return {name: math.sqrt(self.variance) for name, _ in network.named_parameters()}
+
+
+Prior = FanIn | Isotropic
+PRIORS: dict[str, Prior] = {"fan_in": FanIn(), "unit": Isotropic(1.0)}
+
+
+def as_prior(call: str, prior: str | Prior) -> Prior:
+    """A prior by its name, or as it came."""
+    if isinstance(prior, str) and prior in PRIORS:
+        return PRIORS[prior]
+    if isinstance(prior, str) or not hasattr(prior, "deviations"):
+        raise ValueError(
+            f"{call}: prior must be {', '.join(map(repr, PRIORS))}, FanIn(...) or Isotropic(...), got {prior!r}."
+        )
+    return prior
+
+
+def log_density(parameters: dict[str, Tensor], deviations: dict[str, float]) -> Tensor:
+    """Log density of a set of weights under the prior, in nats, with its constants; summed in float64."""
+    total = 0.0
+    for name, value in parameters.items():
+        s = deviations[name]
+        total = (
+            total
+            - 0.5 * (value.double() / s).square().sum()
+            - value.numel() * (math.log(s) + 0.5 * math.log(2 * math.pi))
+        )
+    return total

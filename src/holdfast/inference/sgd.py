@@ -1,0 +1,68 @@
+"""sgd: one network, trained by stochastic gradients.
+
+    w* = argmin_w  1/N sum_i -log p(y_i | x_i, w)
+
+by Adam (Kingma and Ba 2015, arXiv:1412.6980) or gradient descent with momentum.
+"""
+
+from dataclasses import asdict, replace
+
+from torch import Tensor, nn
+
+from holdfast.data.dataset import Split
+from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.inference.seeds import stream
+from holdfast.inference.training import (
+    Training,
+    as_ensemble,
+    check_problem,
+    cross_entropy,
+    initial_weights,
+    member_logits,
+    private_random_state,
+    train,
+)
+
+DEFAULT = Training(epochs=15)
+
+
+def sgd(network: nn.Module, data: Split, *, seed: int, training: Training = DEFAULT) -> Ensemble:
+    """Train one network: an ensemble of one.
+
+    Args:
+        network: the architecture; left as it is.
+        data: images and labels, on the device where to train.
+        seed: of the initial weights, of the batch order and of layers that draw random numbers.
+        training: epochs, batch size, optimiser, learning rate and its schedule.
+
+    Raises:
+        ValueError: for data that do not fit the network.
+        FloatingPointError: where the loss stops being finite.
+
+    >>> import torch
+    >>> data = Split(torch.rand(64, 2), torch.arange(64) % 2)
+    >>> len(sgd(nn.Linear(2, 2), data, seed=0, training=Training(epochs=2)))
+    1
+    """
+    ensemble, curve = train_members("inference.sgd", network, data, [seed], training)
+    settings = {"seed": seed, **asdict(training)}
+    diagnostics = Diagnostics("sgd", settings, {"final_loss": curve[-1]}, {"loss": curve})
+    return replace(ensemble, diagnostics=diagnostics)
+
+
+def train_members(
+    call: str, network: nn.Module, data: Split, seeds: list[int], training: Training
+) -> tuple[Ensemble, list[float]]:
+    """Train one member for each seed, all together; gives the ensemble and the mean loss of each epoch."""
+    shell = check_problem(call, network, data)
+    parameters, buffers = initial_weights(network, seeds, data)
+    for p in parameters.values():
+        p.requires_grad_()
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(member_logits(shell, {**parameters, **buffers}, images), labels)
+
+    with private_random_state(seeds[0], data.images.device):
+        groups = [(list(parameters.values()), 1.0)]
+        curve = train(call, groups, loss, data, training, [stream(s, "order") for s in seeds])
+    return as_ensemble(network, parameters, buffers), curve

@@ -77,8 +77,8 @@ def k_lrp(
         values = []
         for start in track(range(0, len(first), rows), "k-LRP"):
             a, b = (_select(m[start : start + rows].index_select(-1, order), count, variant) for m in (first, second))
-            values.append(_count(a & b).to(clean.dtype) / count)
-        return torch.cat(values).reshape(leading)
+            values.append(_count(a & b).to(torch.promote_types(clean.dtype, torch.float32)) / count)
+        return torch.cat(values).to(clean.dtype).reshape(leading)
 
 
 def selected_pixels(pixels: int, k: float, variant: Variant = "absolute") -> int:

@@ -1,9 +1,9 @@
-# make demo | test | lint | bench | clean.  The first call makes .venv with the versions the project was tested with.
+# make demo | test | oracles | lint | bench | clean.  The first call makes .venv with the versions the project was tested with.
 PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test oracles lint bench clean
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
@@ -14,6 +14,13 @@ demo: .venv/installed
 
 test: .venv/installed lint
 	$(BIN)/pytest --numprocesses 2 --quiet tests src
+
+# Other libraries that `make test` then compares with. Without their dependencies: zennit asks for torchvision, which
+# would tie the version of torch, and the rest is there already.
+oracles: .venv/oracles
+.venv/oracles: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'zennit==0.5.1' 'captum==0.9.0'
+	touch $@
 
 lint: .venv/installed
 	$(BIN)/ruff check src tests benchmarks scripts

@@ -29,7 +29,7 @@ STYLES = {"official": "green", "same content": "green", "generated": "green", "d
 @app.command(name="list", epilog="Example: `holdfast data list --data-dir ~/data`")
 def list_data(
     data_dir: Folder = None,
-    details: Annotated[bool, typer.Option("--details", help="Also files, checksums, addresses, citations.")] = False,
+    details: Annotated[bool, typer.Option("--details", help="Also licences, citations, checksums, addresses.")] = False,
 ) -> None:
     """Which data sets there are, and where their files lie on this machine."""
     from rich.table import Table
@@ -38,8 +38,8 @@ def list_data(
     from holdfast.data.finding import find
 
     table = Table(title="Data sets", title_justify="left")
-    for column in ("name", "images (training + test)", "shape", "licence", "where"):
-        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for column in ("name", "training + test images", "shape", "where"):
+        table.add_column(column, overflow="fold", no_wrap=column != "where")
     for entry in ENTRIES.values():
         if entry.embedded or entry.layout == "formula":
             place = "with the package" if entry.embedded else "generated"
@@ -47,7 +47,7 @@ def list_data(
             found = find(entry, data_dir)
             place = str(found.archive or found.folder) if found else f"not here; `holdfast data fetch {entry.name}`"
         shape = " x ".join(map(str, entry.shape))
-        table.add_row(entry.name, f"{entry.train:,} + {entry.test:,}", shape, entry.licence, place)
+        table.add_row(entry.name, f"{entry.train:,} + {entry.test:,}", shape, place)
     console = _console()
     console.print(table)
     if details:
@@ -112,18 +112,21 @@ def verify(
     checks = {name: data.verify(name, data_dir=data_dir) for name in names or data.ENTRIES}
 
     table = Table(title="Data files", title_justify="left")
-    for column in ("data set", "file", "state", "note"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("data set", "state"))
+    for column in ("data set", "files", "state", "note"):
+        table.add_column(column, overflow="fold", no_wrap=column != "note")
     for name, found in checks.items():
-        for check in found:
-            table.add_row(name, _short_file(check), f"[{STYLES[check.status]}]{check.status}[/]", _note(check))
+        for status in dict.fromkeys(check.status for check in found):
+            same = [check for check in found if check.status == status]
+            count = len(same) if Path(same[0].file).name != same[0].file else 0
+            table.add_row(name, str(count or "-"), f"[{STYLES[status]}]{status}[/]", _note(same[0]))
     console.print(table)
 
-    bad = {name: [check for check in found if not check.good] for name, found in checks.items()}
-    for name, found in bad.items():
-        for check in found:
-            _say(console, f"[{STYLES[check.status]}]{check.status}[/] {name}: ", check.note)
-    if any(bad.values()):
+    bad = [(name, check) for name, found in checks.items() for check in found if not check.good]
+    for name, check in bad:
+        _say(console, f"[{STYLES[check.status]}]{check.status}[/] {name}: ", check.note)
+    if any(check.status == "damaged" for _, check in bad):
+        _say(console, "", "Remove damaged files, then run `holdfast data fetch NAME` or put good copies there.")
+    if bad:
         raise typer.Exit(1)
 
 
@@ -140,13 +143,10 @@ def _say(console: "Console", marked: str, text: str) -> None:
     console.print(marked + escape(text), soft_wrap=True)
 
 
-def _short_file(check: "Check") -> str:
-    path = Path(check.file)
-    return f"{path.parent.name}/{path.name}" if path.parent.name else check.file
-
-
 def _note(check: "Check") -> str:
-    return check.note if check.good else "see below"
+    if not check.good:
+        return "see below"
+    return check.note or f"in {Path(check.file).parent}"
 
 
 def _check_names(names: list[str]) -> None:

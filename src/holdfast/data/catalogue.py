@@ -94,7 +94,7 @@ def entry(name: str) -> Entry:
         return ENTRIES[name]
     close = difflib.get_close_matches(str(name), ENTRIES, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise DataError(f"there is no data set {name!r};{hint} choose one of {', '.join(ENTRIES)}.")
+    raise DataError(f"there is no data set {name!r}.{hint} Choose one of {', '.join(ENTRIES)}.")
 
 
 def _idx_pieces(sums: Mapping[str, tuple[int, str]]) -> tuple[Piece, ...]:

@@ -35,6 +35,7 @@ def fetch(name: str, *, data_dir: str | os.PathLike | None = None) -> list[Path]
     if not wanted.downloads:
         return []
     folder = (Path(data_dir).expanduser() if data_dir is not None else cache()) / wanted.folders[0].split("/")[0]
+    created = not folder.exists()
     paths, faults = [], []
     for download in wanted.downloads:
         path, reasons = _fetch_one(download, folder)
@@ -43,6 +44,8 @@ def fetch(name: str, *, data_dir: str | os.PathLike | None = None) -> list[Path]
             break  # without one file the others are of no use, and an absent network would time out for each
         paths.append(path)
     if faults:
+        if created and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
         raise MissingDataError(f"{wanted.title}: the download failed: {'; '.join(faults)}. {remedy(wanted, folder)}")
     return paths
 
@@ -89,5 +92,12 @@ def _fetch_one(download: Download, folder: Path) -> tuple[Path | None, list[str]
 
 
 def _short(error: OSError) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}{'…' if len(text) > 200 else ''}"
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {TIMEOUT} seconds"
+    if isinstance(error, requests.HTTPError):
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.RequestException):
+        return "no connection, or it broke off"
+    return str(error)

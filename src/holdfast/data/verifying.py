@@ -20,7 +20,7 @@ class Check:
     """What came of checking one file.
 
     Attributes:
-        file: its path, or the name of the data set where nothing was found.
+        file: its path, or the name of the data set where there is none.
         status: "official" (the checksum of the official file), "same content" (packed differently, checked inside),
             "generated", "damaged" or "missing".
         note: what was wrong, or how the content was checked.
@@ -77,7 +77,7 @@ def _sound(wanted: Entry, piece: Piece, path: Path) -> Check:
     if wanted.embedded or is_official(wanted, path):
         return Check(str(path), "official")
     if piece.uncertain:
-        return Check(str(path), "same content", f"all records have the known checksum, {len(piece.uncertain)} left out")
+        return Check(str(path), "same content", "known checksum over all images but the 111 without a certain copy")
     return Check(str(path), "same content", "the unpacked bytes have the official checksum")
 
 
@@ -92,6 +92,6 @@ def _check_archive(wanted: Entry, found: Found) -> Check:
             return Check(where, "same content", f"a cut: {count:,} images, all readable, lists and images agree")
         for _ in track(contents(wanted, found), f"checking {wanted.title}", len(wanted.pieces)):
             pass  # every piece is checked before it comes out
-        return Check(where, "same content", "all records have the known checksum")
+        return Check(where, "same content", "known checksum over all images but the 111 without a certain copy")
     except (DataError, OSError) as error:
         return Check(where, "damaged", str(error))

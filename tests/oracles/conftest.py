@@ -14,16 +14,16 @@ def zennit():
     """zennit 0.5.1: later releases alter the model."""
     if importlib.util.find_spec("zennit") is None:
         pytest.skip("zennit is not installed; `make oracles` does it")
-    import torchvision_stand_in
+    from torchvision_stand_in import stand_in
 
-    torchvision_stand_in.install()
-    import zennit.attribution
-    import zennit.canonizers
-    import zennit.composites
-    import zennit.core
-    import zennit.layer
-    import zennit.rules
-    import zennit.types
+    with stand_in():
+        import zennit.attribution
+        import zennit.canonizers
+        import zennit.composites
+        import zennit.core
+        import zennit.layer
+        import zennit.rules
+        import zennit.types
 
     return zennit
 

@@ -46,9 +46,7 @@ def test_equals_the_rewrite_with_sets(seed, pixels, k, variant, levels, dtype):
     found = k_lrp(clean, attacked, k=k, variant=variant, seed=seed)
     values = [slow(a, b, k, variant, seed) for a, b in zip(clean.tolist(), attacked.tolist(), strict=True)]
     assert found.dtype == dtype
-    torch.testing.assert_close(
-        found, torch.tensor(values, dtype=dtype), rtol=0, atol=0 if dtype != torch.bfloat16 else 1e-2
-    )
+    torch.testing.assert_close(found, torch.tensor(values, dtype=dtype), rtol=0, atol=0)
 
 
 @settings(max_examples=30, deadline=None)

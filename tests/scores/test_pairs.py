@@ -21,9 +21,9 @@ def test_refuses_bad_maps(score):
         score(good, torch.cat([good[:1], good[1:] * torch.nan]))
     with pytest.raises(ValueError, match="clean maps hold 1 NaN or infinite values"):
         score(torch.where(good == good.max(), torch.inf, good), good)
-    with pytest.raises(TypeError, match=r"clean must be a floating-point torch.Tensor of maps, got torch.int64"):
+    with pytest.raises(TypeError, match=r"clean must be a floating-point torch\.Tensor of maps, got torch\.int64"):
         score(good.long(), good)
-    with pytest.raises(TypeError, match="attacked must be a floating-point torch.Tensor of maps, got list"):
+    with pytest.raises(TypeError, match=r"attacked must be a floating-point torch\.Tensor of maps, got list"):
         score(good, good.tolist())
     with pytest.raises(ValueError, match="can be read in two ways; pass image_axes=1"):
         score(good[:, 0], good[:, 0])
@@ -38,9 +38,7 @@ def test_refuses_bad_predictions(score):
         score(good, good[:, :9])
     with pytest.raises(ValueError, match="clean predictions hold 10 NaN or infinite values"):
         score(torch.where(torch.arange(3)[:, None] == 1, torch.nan, good), good)
-    with pytest.raises(
-        ValueError, match="attacked must hold log probabilities that sum to one .* log for probabilities"
-    ):
+    with pytest.raises(ValueError, match=r"attacked must hold log probabilities .* or log for probabilities"):
         score(good, good.exp())
     with pytest.raises(ValueError, match="log_softmax for logits"):
         score(good + 1, good)

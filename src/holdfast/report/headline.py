@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from holdfast.report.view import View, is_clear
 from holdfast.report.wording import (
+    HYPHEN,
+    NBSP,
     THIN,
     attack_title,
     interval,
@@ -59,7 +61,7 @@ def headline(view: View) -> Headline:
     cell, ours, base = view.primary, the(_title(view, view.primary.ensemble)), the(_title(view, BASELINE))
     setting = f"Under {_attack(view)}, {ours}"
     more = "more" if row["mean_difference"] > 0 else "fewer"
-    found = f"{signed(row['mean_difference'])} {interval(row['low'], row['high'])}; n = {int(row['n'])}"
+    found = f"{signed(row['mean_difference'])} {interval(row['low'], row['high'])}; n{NBSP}={NBSP}{int(row['n'])}"
     keeps = f"keeps {_pixels(view, row['mean_difference'])} {more} than {base}: {found}."
     if is_clear(row):
         verdict, sentence = more, f"{setting} {keeps}"
@@ -79,7 +81,7 @@ def headline(view: View) -> Headline:
     where = "" if cell.layer == INPUT else f", read at {cell.layer}"
     return Headline(
         signed(row["mean_difference"]),
-        f"95{THIN}% interval {interval(row['low'], row['high'])}, mean difference in k-LRP{where}",
+        f"95{THIN}% interval {interval(row['low'], row['high'])}, mean difference in k{HYPHEN}LRP{where}",
         verdict,
         sentence,
         [f for f in facts if f],
@@ -100,7 +102,7 @@ def _alone(view: View) -> Headline:
         f"Under {_attack(view)}, {ours} keeps {percent(mean, 0)} of its {_top(view)} pixels: {found}. "
         "There is no second ensemble here to compare it with."
     )
-    shown = f"95{THIN}% interval [{number(mean - half)}, {number(mean + half)}], mean k-LRP"
+    shown = f"95{THIN}% interval [{number(mean - half)}, {number(mean + half)}], mean k{HYPHEN}LRP"
     return Headline(number(mean), shown, "alone", sentence, facts)
 
 
@@ -182,6 +184,8 @@ def _control(view: View, row: "Series") -> tuple[str, str] | None:
     overlap = control["low"] <= row["high"] and row["low"] <= control["high"]
     if is_clear(row) and overlap:
         sentence += " The two intervals overlap: this page does not show that a posterior is needed for it."
+    elif is_clear(row) and abs(control["mean_difference"]) < abs(row["mean_difference"]):
+        sentence += " The two intervals lie apart: averaging of that kind does not account for all of it."
     return "Averaging alone", sentence
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from holdfast.report.view import View, is_clear
 from holdfast.report.wording import (
     DASH,
+    HYPHEN,
     attack_title,
     interval,
     number,
@@ -54,6 +55,11 @@ class Table:
     strong: frozenset[tuple[str, int]] = frozenset()
 
     @property
+    def flat(self) -> bool:
+        """Whether every group is one row, so that its title fits into the first column."""
+        return all(len(rows) <= 1 for _, rows in self.groups)
+
+    @property
     def overheads(self) -> list[tuple[str, int]]:
         """Titles above the columns with the number of columns each spans; empty where there is none."""
         spans: list[tuple[str, int]] = []
@@ -72,7 +78,7 @@ def predictions(view: View) -> Table:
         Column("draws"),
         Column("accuracy, %", "clean"),
         Column("NLL", "clean"),
-        *(Column(radius(e), f"accuracy, %, {attack_title(a)} of size") for a, e in cells),
+        *(Column(radius(e), f"accuracy, %, {attack_title(a)}") for a, e in cells),
     )
     groups = []
     for e in view.result.ensembles:
@@ -93,7 +99,7 @@ def chance(view: View, everything: bool = False) -> Table:
     ]
     columns = [Column("attack", words=True)]
     columns += [Column("size"), Column("rule", words=True)] if everything else []
-    columns += [Column(t) for t in ("k-LRP", "chance", "above chance", "±k/2", "Spearman", "cosine")]
+    columns += [Column(t) for t in (f"k{HYPHEN}LRP", "chance", "above chance", "±k/2", "Spearman", "cosine")]
     groups = []
     for e in view.result.ensembles:
         rows = []
@@ -114,9 +120,9 @@ def subsets(view: View) -> Table:
     columns = (
         Column("attack", words=True),
         Column("images", "label kept"),
-        Column("k-LRP", "label kept"),
+        Column(f"k{HYPHEN}LRP", "label kept"),
         Column("images", "label changed"),
-        Column("k-LRP", "label changed"),
+        Column(f"k{HYPHEN}LRP", "label changed"),
     )
     groups = []
     for e in view.result.ensembles:
@@ -168,8 +174,8 @@ def masking(view: View, everything: bool = False) -> Table:
         Column("attack", words=True),
         Column("size"),
         Column("accuracy"),
-        Column("mean size reached, ℓ∞"),
-        Column("mean size reached, ℓ2"),
+        Column("ℓ∞", "mean size reached"),
+        Column("ℓ2", "mean size reached"),
         Column("zero gradients"),
         Column("saturated"),
     )

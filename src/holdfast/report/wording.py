@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 DASH = "–"
 MINUS = "−"
+HYPHEN = "\u2011"  # does not break at the end of a line
+NBSP = "\xa0"
 THIN = "\u202f"  # narrow no-break space
 
 _ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "bim": "BIM", "random_noise": "random noise", "clean": "clean"}
@@ -44,9 +46,9 @@ def interval(low: float, high: float, digits: int = 2) -> str:
     """An interval of differences.
 
     >>> interval(-0.02, 0.031)
-    '[−0.02, +0.03]'
+    '[−0.02,\xa0+0.03]'
     """
-    return f"[{signed(low, digits)}, {signed(high, digits)}]"
+    return f"[{signed(low, digits)},{NBSP}{signed(high, digits)}]"
 
 
 def percent(value: float, digits: int = 1) -> str:

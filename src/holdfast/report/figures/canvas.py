@@ -62,6 +62,7 @@ def finish(figure: "Figure", name: str, description: str, title: str = "") -> Pl
     """Render a figure that was drawn inside `panel`."""
     text, image = io.StringIO(), io.BytesIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": name})
+    figure.set_layout_engine("none")  # what was laid out for the SVG stays
     figure.savefig(image, format="png", dpi=200, metadata={"Software": None})
     svg = text.getvalue()
     return Plot(name, description, _inline(svg, name, description), svg, image.getvalue(), title)

@@ -56,7 +56,7 @@ def _draw(
             axes.plot(row["mean_difference"], y, "o", color=colour, markerfacecolor=face, markersize=6)
             text = labels[kind] + (f", n = {int(row['n'])}" if counts else "")
             axes.annotate(
-                text, (1, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=light("muted"),
+                text, (1, y), xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=light("muted"),
                 xytext=(6, 0), textcoords="offset points",
             )  # fmt: skip
         axes.axvline(0, color=light("muted"), linewidth=1)

@@ -56,7 +56,7 @@ def test_too_few_images_are_named():
         balanced_subset(split, 7, seed=0)
     with pytest.raises(ValueError, match="count must lie in"):
         balanced_subset(split, 0, seed=0)
-    with pytest.raises(TypeError, match="count must be a whole number, got 2.0"):
+    with pytest.raises(TypeError, match=r"count must be a whole number, got 2\.0"):
         balanced_subset(split, 2.0, seed=0)
     with pytest.raises(ValueError, match="the split has no images"):
         balanced_subset(split[:0], 1, seed=0)

@@ -34,13 +34,13 @@ def list_data(
     """Which data sets there are, and where their files lie on this machine."""
     from rich.table import Table
 
-    from holdfast.data import ENTRIES
+    from holdfast.data import catalogue
     from holdfast.data.finding import find
 
     table = Table(title="Data sets", title_justify="left")
     for column in ("name", "training + test images", "shape", "where"):
         table.add_column(column, overflow="fold", no_wrap=column != "where")
-    for entry in ENTRIES.values():
+    for entry in catalogue.ENTRIES.values():
         if entry.embedded or entry.layout == "formula":
             place = "with the package" if entry.embedded else "generated"
         else:
@@ -51,7 +51,7 @@ def list_data(
     console = _console()
     console.print(table)
     if details:
-        for entry in ENTRIES.values():
+        for entry in catalogue.ENTRIES.values():
             _print_details(console, entry)
 
 
@@ -109,7 +109,7 @@ def verify(
     except data.DataError as error:
         _say(console, "[red]error[/] ", str(error))
         raise typer.Exit(1) from None
-    checks = {name: data.verify(name, data_dir=data_dir) for name in names or data.ENTRIES}
+    checks = {name: data.verify(name, data_dir=data_dir) for name in names or data.catalogue.ENTRIES}
 
     table = Table(title="Data files", title_justify="left")
     for column in ("data set", "files", "state", "note"):

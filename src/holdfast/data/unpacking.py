@@ -121,19 +121,11 @@ class Zip:
         self.where = where
         with readable(where):
             self._archive = zipfile.ZipFile(file)
-            members = self._archive.infolist()
-            total = 0
-            for member in members:
-                _check_member_name(member.orig_filename, where)
-                total += member.file_size
-                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise DataError(f"{where}: {member.filename} is packed in a way other than deflate; refused.")
-            if len(members) > ZIP_MEMBERS or total > ZIP_TOTAL:
-                raise DataError(
-                    f"{where}: {len(members):,} members of {total:,} bytes when unpacked, which no data set here has "
-                    f"(at most {ZIP_MEMBERS:,} members and {ZIP_TOTAL:,} bytes); refused."
-                )
-        self._members = {member.filename: member for member in members}
+        try:
+            self._members = {member.filename: member for member in _sound_members(self._archive, where)}
+        except DataError:
+            self.close()
+            raise
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,6 +151,21 @@ class Zip:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _sound_members(archive: zipfile.ZipFile, where: str) -> list[zipfile.ZipInfo]:
+    members = archive.infolist()
+    for member in members:
+        _check_member_name(member.orig_filename, where)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{where}: {member.filename} is packed in a way other than deflate; refused.")
+    total = sum(member.file_size for member in members)
+    if len(members) > ZIP_MEMBERS or total > ZIP_TOTAL:
+        raise DataError(
+            f"{where}: {len(members):,} members of {total:,} bytes when unpacked, which no data set here has "
+            f"(at most {ZIP_MEMBERS:,} members and {ZIP_TOTAL:,} bytes); refused."
+        )
+    return members
 
 
 class _BoundedGzip(io.RawIOBase):

@@ -1,1 +1,55 @@
-"""The command line."""
+"""The command line: `holdfast demo`, `holdfast data`. Each command is one file of this folder.
+
+Commands import what they need when they run, so that `holdfast --help` answers at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from holdfast import __version__
+from holdfast.cli import data, demo
+
+app = typer.Typer(
+    help="Do a network's explanations hold under attack, and does a Bayesian treatment make them hold?",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(name="demo", epilog=demo.EXAMPLES)(demo.demo)
+app.add_typer(data.app, name="data")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line, not a traceback."""
+    import sys
+    import warnings
+
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning[/] {message}", highlight=False)
+    try:
+        app()
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        console.print(f"[red]error[/] {error}", highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped; finished stages are kept and the same command goes on from there")
+        sys.exit(130)

@@ -1,0 +1,110 @@
+"""`holdfast demo`: the main job, end to end, and its report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.studies.main_job.settings import MainJob
+
+if TYPE_CHECKING:
+    from holdfast.studies.result import Result
+
+EXAMPLES = """
+Examples:
+
+`holdfast demo` · embedded Fashion-MNIST, a few minutes on two cores
+
+`holdfast demo --data mnist --data-dir ~/data --run runs/mnist` · the official files
+
+`holdfast demo --network conv --width 64 --epsilon 0.05 --epsilon 0.1` · another network, other radii
+"""
+D = MainJob
+
+
+def demo(
+    data: Annotated[str, typer.Option(help="Data set, see `holdfast data list`.")] = D.data,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data files.")] = None,
+    network: Annotated[str, typer.Option(help="`fc2` or `conv`.")] = D.network,
+    width: Annotated[int, typer.Option(help="Units of the hidden layers.")] = D.width,
+    points: Annotated[int, typer.Option(help="Test images to attack and explain.")] = D.points,
+    norm: Annotated[str, typer.Option(help="Norm of the budget: `linf` or `l2`.")] = D.norm,
+    epsilon: Annotated[
+        list[float] | None, typer.Option(help=f"Radius of the budget; repeat for several. Default {D.epsilons}.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps of PGD.")] = D.steps,
+    restarts: Annotated[int, typer.Option(help="Restarts of PGD.")] = D.n_restarts,
+    members: Annotated[int, typer.Option(help="Networks of the deep ensemble.")] = D.members,
+    draws: Annotated[int, typer.Option(help="Weight draws of the mean-field posterior.")] = D.draws,
+    k: Annotated[float, typer.Option(help="Top-k in percent of the pixels, above 0 and up to 100.")] = D.k,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = D.seed,
+    run: Annotated[Path, typer.Option(help="Run folder: results are kept there and reused.")] = Path("runs/demo"),
+) -> None:
+    """Train four treatments of one network, attack them, explain them, and write a report.
+
+    A second call with the same settings reuses what is finished; so does a call after an interruption.
+    """
+    import time
+
+    from rich.console import Console
+
+    from holdfast.machine import tune
+
+    start = time.perf_counter()
+    console = Console()
+    tune()
+    from holdfast import report
+    from holdfast.data import load
+    from holdfast.studies.main_job.run import run as run_main_job
+    from holdfast.studies.run_folder import RunFolder
+
+    radii = tuple(sorted(epsilon)) if epsilon else D.epsilons
+    primary = D.primary_epsilon if D.primary_epsilon in radii else radii[len(radii) // 2]
+    job = MainJob(
+        data=data, network=network, width=width, points=points, norm=norm, epsilons=radii, primary_epsilon=primary,
+        training_epsilon=primary, steps=steps, n_restarts=restarts, members=members, draws=draws, k=k, seed=seed,
+    )  # fmt: skip
+    images = load(data, data_dir=data_dir)
+    say = lambda sentence: console.print(f"  {sentence}", style="dim", highlight=False)
+    with RunFolder(run, say) as folder:
+        result = run_main_job(folder, job, images, command=_command())
+        page = report.write(result, run)
+    console.print(_table(result))
+    reused = f", {len(folder.reused)} stages reused" if folder.reused else ""
+    console.print(
+        f"{time.perf_counter() - start:.0f} s{reused}. Report: [bold]{page}[/]", highlight=False, soft_wrap=True
+    )
+
+
+def _command() -> str:
+    import shlex
+    import sys
+
+    return shlex.join(["holdfast", *sys.argv[1:]])
+
+
+def _table(result: "Result") -> object:
+    from rich.table import Table
+
+    cell = result.primary
+    table = Table(
+        title=f"{result.settings['data']['name']}, {cell.attack} at {cell.epsilon:g}, LRP {cell.rule}",
+        caption="k-LRP: share of the most relevant pixels that stay. Difference: mean, 95 % interval, paired by image.",
+    )
+    for column in ("", "accuracy", "under noise", "under FGSM", "under PGD", "k-LRP", "chance", "difference"):
+        table.add_column(column, justify="left" if not column else "right")
+    at = result.masking[result.masking.epsilon.isin([0, cell.epsilon])].set_index(["ensemble", "attack"]).accuracy
+    here = lambda frame: frame[
+        (frame.attack == cell.attack) & (frame.epsilon == cell.epsilon)
+        & (frame.rule == cell.rule) & (frame.layer == cell.layer)
+    ]  # fmt: skip
+    scores, differences = here(result.scores).groupby("ensemble"), here(result.comparisons).query("subset == 'all'")
+    differences = differences.set_index("ensemble")
+    for e in result.ensembles:
+        accuracies = [f"{at[e.name, kind]:.1%}" for kind in ("clean", "random_noise", "fgsm", "pgd")]
+        own, difference = scores.get_group(e.name), ""
+        if e.name in differences.index:
+            d = differences.loc[e.name]
+            difference = f"{d.mean_difference:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+        table.add_row(e.title, *accuracies, f"{own.k_lrp.mean():.3f}", f"{own.chance.mean():.3f}", difference)
+    return table

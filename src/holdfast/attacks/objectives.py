@@ -1,12 +1,20 @@
 """Objectives: what an attack on predictions raises, as functions of all draws' logits.
 
 Each takes logits `[S, b, C]` and labels `[b]` and returns one value per image `[b]`: high where the ensemble is wrong
-about the label. A targeted attack lowers the same function at the target instead. `log p` below is the log predictive
-of `holdfast.ensemble`, `z` are logits.
+about the label. A targeted attack lowers the same function at the target instead. Below, `p` is the log predictive's
+probability, `q` the same after the logits were divided by a temperature where they are loud (see `tempered`), and `z`
+are logits, `z_(k)` the k-th largest.
 
-    cross_entropy      -log p_y
-    margin             max_{c != y} log p_c - log p_y
-    logit_margin       max_{c != y} z_c - z_y of the mean logits
+    cross_entropy            -log p_y
+    tempered_cross_entropy   -log q_y
+    margin                   max_{c != y} log q_c - log q_y
+    dlr                      the margin over log q_(1) - log q_(3)
+    logit_margin             max_{c != y} z_c - z_y of the mean logits
+    votes                    mean over draws of min(0.2, (max_{c != y} z_c - z_y) / (z_(1) - z_(3)))
+
+For one network margin, dlr, logit_margin and votes follow the same margin of the logits, which no scale of the logits
+saturates. For an ensemble with loud logits the plain log predictive forgets all draws but one or two: measured on ten
+draws with a N(0, 1) prior, PGD on it left 84 % of MNIST right at linf 0.2 where the others left 0 %.
 """
 
 from collections.abc import Callable
@@ -19,6 +27,8 @@ from holdfast.ensemble import log_predictive
 
 ObjectiveFunction = Callable[[Tensor, Tensor], Tensor]  # (logits [S, b, C], labels [b]) -> [b]
 FLOOR = -60.0  # log odds below which float32 cannot tell the cross-entropy from zero; see `cross_entropy`
+LOUD = 2.0  # standard deviation over the classes above which logits are tempered
+VOTE = 0.2  # a draw this far on the wrong side has given its vote; nothing is gained by pushing it further
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -36,26 +46,75 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     >>> torch.autograd.grad(torch.nn.functional.cross_entropy(z[0], y), z)[0]
     tensor([[[0., 0.]]])
     """
-    o = log_odds(log_predictive(logits), y)
-    tangent = torch.tensor(FLOOR, dtype=o.dtype).exp().item() * (1 + o - FLOOR)
-    return torch.where(o > FLOOR, -logsigmoid(-o), tangent)
+    return _softplus(log_odds(log_predictive(logits), y))
+
+
+def tempered_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy after loud logits were divided by a temperature (Gupta and Ajanthan 2020, arXiv 2003.13511)."""
+    return _softplus(log_odds(tempered(logits), y))
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Margin `max_{c != y} log p_c - log p_y` of the log predictive: positive exactly where the decision is not `y`.
+    """Margin `max_{c != y} log q_c - log q_y`: for one network the margin of the logits.
 
-    For one network this is `max_{c != y} z_c - z_y`: linear in the logits, so no scale of the logits saturates it
-    (the objective f_6 of Carlini and Wagner 2017, arXiv 1608.04644, turned around).
+    After the objective f_6 of Carlini and Wagner 2017 (arXiv 1608.04644), turned around. Where the draws' logits are
+    of ordinary size `q` is the log predictive itself.
 
     >>> margin(torch.tensor([[[3., 1., 0.]]]), torch.tensor([0]))
     tensor([-2.])
     """
-    return margin_of(log_predictive(logits), y)
+    return margin_of(_comparable(logits), y)
+
+
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Difference-of-logits ratio (Croce and Hein 2020, arXiv 2003.01690): the margin over `log q_(1) - log q_(3)`.
+
+    Unchanged when logits are shifted or scaled. Needs at least three classes.
+
+    >>> dlr(torch.tensor([[[3., 1., 0.]]]), torch.tensor([0]))
+    tensor([-0.6667])
+    """
+    return _ratio(_comparable(logits), y)
+
+
+def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Targeted ratio `(z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)` on `log q`: raised to turn `y` into the target.
+
+    From Croce and Hein 2020 (arXiv 2003.01690). Needs at least four classes.
+    """
+    values = _comparable(logits)
+    _need("targeted_dlr", values, 4)
+    top = values.topk(4, -1).values
+    return (_own(values, target) - _own(values, y)) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
 def logit_margin(logits: Tensor, y: Tensor) -> Tensor:
     """Margin `max_{c != y} z_c - z_y` of the logits averaged over the draws: linear in every draw, at any scale."""
     return margin_of(logits.mean(0), y)
+
+
+def votes(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean over the draws of their own difference-of-logits ratio, capped where a draw is safely on the wrong side.
+
+    A weighted loss per draw: where every draw is sure of itself the average is a vote, and work goes to the draws not
+    yet won. With two classes the ratio is replaced by the margin over the size of the logits.
+    """
+    flat, labels = logits.flatten(0, 1), y.repeat(len(logits))
+    if flat.shape[-1] > 2:
+        ratio = _ratio(flat, labels)
+    else:
+        ratio = margin_of(flat, labels) / (flat.detach().abs().sum(-1) + 1e-12)
+    return ratio.clamp(max=VOTE).view(len(logits), -1).mean(0)
+
+
+def tempered(logits: Tensor) -> Tensor:
+    """`log q` `[b, C]`: the log predictive of logits divided by `max(1, spread / 2)`.
+
+    `spread` is the standard deviation of an image's logits over the classes, averaged over the draws, and counts as a
+    constant in derivatives. One network's decisions do not change; an ensemble's may, so success is never judged here.
+    """
+    spread = logits.detach().std(-1, correction=0).mean(0)
+    return log_predictive(logits / (spread / LOUD).clamp(min=1)[:, None])
 
 
 def margin_of(values: Tensor, y: Tensor) -> Tensor:
@@ -68,7 +127,9 @@ def log_odds(log_p: Tensor, y: Tensor) -> Tensor:
     return _others(log_p, y).logsumexp(-1) - _own(log_p, y)
 
 
-OBJECTIVES: dict[str, ObjectiveFunction] = {f.__name__: f for f in (cross_entropy, margin, logit_margin)}
+OBJECTIVES: dict[str, ObjectiveFunction] = {
+    f.__name__: f for f in (cross_entropy, tempered_cross_entropy, margin, dlr, logit_margin, votes)
+}
 
 
 def objective_function(call: str, objective: str | ObjectiveFunction) -> ObjectiveFunction:
@@ -81,6 +142,30 @@ def objective_function(call: str, objective: str | ObjectiveFunction) -> Objecti
             "(logits [S, b, C], labels [b]) -> values [b]."
         )
     return OBJECTIVES[objective]
+
+
+def _comparable(logits: Tensor) -> Tensor:
+    """`log q`, or the logits themselves for one network: the same differences, without rounding errors."""
+    return logits[0] if len(logits) == 1 else tempered(logits)
+
+
+def _softplus(o: Tensor) -> Tensor:
+    tangent = torch.tensor(FLOOR, dtype=o.dtype).exp().item() * (1 + o - FLOOR)
+    return torch.where(o > FLOOR, -logsigmoid(-o), tangent)
+
+
+def _ratio(values: Tensor, y: Tensor) -> Tensor:
+    _need("dlr", values, 3)
+    top = values.topk(3, -1).values
+    return margin_of(values, y) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def _need(name: str, values: Tensor, classes: int) -> None:
+    if values.shape[-1] < classes:
+        raise ValueError(
+            f"{name}: the difference-of-logits ratio needs at least {classes} classes, got {values.shape[-1]}; "
+            "use objective='margin'."
+        )
 
 
 def _own(values: Tensor, y: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from holdfast.explanations.relevance import (
     epsilon_plus_flat,
 )
 from holdfast.explanations.saliency import saliency
+from holdfast.explanations.sanity import class_sensitivity, conservation, parameter_randomisation
 from holdfast.explanations.smooth_grad import smooth_grad
 from holdfast.explanations.summary import Summary, reduce_draws, summarise
 
@@ -47,7 +48,9 @@ __all__ = [
     "by_depth",
     "by_kind",
     "by_name",
+    "class_sensitivity",
     "completeness_error",
+    "conservation",
     "deep_lift",
     "epsilon_alpha2_beta1",
     "epsilon_gamma_box",
@@ -57,6 +60,7 @@ __all__ = [
     "integrated_gradients",
     "lrp",
     "noise_grad",
+    "parameter_randomisation",
     "reduce_draws",
     "saliency",
     "smooth_grad",

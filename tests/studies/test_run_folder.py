@@ -125,7 +125,7 @@ def test_an_unwritable_folder_is_one_clear_error(tmp_path):
 
 def test_stages_report_what_they_did(tmp_path):
     said = []
-    folder = RunFolder(tmp_path, said.append)
+    folder = RunFolder(tmp_path, lambda stage, seconds: said.append((stage, seconds is None)))
     for _ in range(2):
         folder.stage("s", {}, lambda: None, JsonCodec())
-    assert said == ["s: 0.0 s", "s: reused"]
+    assert said == [("s", False), ("s", True)]

@@ -8,6 +8,8 @@ import typer
 from holdfast.studies.main_job.settings import MainJob
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from holdfast.studies.result import Result
 
 EXAMPLES = """
@@ -27,6 +29,7 @@ def demo(
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the data files.")] = None,
     network: Annotated[str, typer.Option(help="`fc2` or `conv`.")] = D.network,
     width: Annotated[int, typer.Option(help="Units of the hidden layers.")] = D.width,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images, for every method.")] = D.epochs,
     points: Annotated[int, typer.Option(help="Test images to attack and explain.")] = D.points,
     norm: Annotated[str, typer.Option(help="Norm of the budget: `linf` or `l2`.")] = D.norm,
     epsilon: Annotated[
@@ -61,12 +64,12 @@ def demo(
     radii = tuple(sorted(epsilon)) if epsilon else D.epsilons
     primary = D.primary_epsilon if D.primary_epsilon in radii else radii[len(radii) // 2]
     job = MainJob(
-        data=data, network=network, width=width, points=points, norm=norm, epsilons=radii, primary_epsilon=primary,
-        training_epsilon=primary, steps=steps, n_restarts=restarts, members=members, draws=draws, k=k, seed=seed,
+        data=data, network=network, width=width, epochs=epochs, points=points, norm=norm, epsilons=radii,
+        primary_epsilon=primary, training_epsilon=primary, steps=steps, n_restarts=restarts, members=members,
+        draws=draws, k=k, seed=seed,
     )  # fmt: skip
     images = load(data, data_dir=data_dir)
-    say = lambda sentence: console.print(f"  {sentence}", style="dim", highlight=False)
-    with RunFolder(run, say) as folder:
+    with RunFolder(run, lambda stage, seconds: _say(console, stage, seconds)) as folder:
         result = run_main_job(folder, job, images, command=_command())
         page = report.write(result, run)
     console.print(_table(result))
@@ -74,6 +77,11 @@ def demo(
     console.print(
         f"{time.perf_counter() - start:.0f} s{reused}. Report: [bold]{page}[/]", highlight=False, soft_wrap=True
     )
+
+
+def _say(console: "Console", stage: str, seconds: float | None) -> None:
+    if seconds is not None and seconds >= 1:
+        console.print(f"  {stage}  {seconds:.0f} s", style="dim", highlight=False)
 
 
 def _command() -> str:

@@ -50,16 +50,16 @@ class RunFolder:
 
     Args:
         path: the folder; made if need be.
-        report: called with a sentence when a stage starts, ends or is reused.
+        report: called with a stage's name and its seconds when it ends, or None when it was reused.
 
     Raises:
         OSError: the folder cannot be written.
         RuntimeError: another process is working in it.
     """
 
-    def __init__(self, path: str | os.PathLike, report: Callable[[str], None] = lambda sentence: None) -> None:
+    def __init__(self, path: str | os.PathLike, report: Callable[[str, float | None], None] | None = None) -> None:
         self.path = Path(path)
-        self.report = report
+        self.report = report or (lambda stage, seconds: None)
         self.reused: list[str] = []
         self._check_writable()
         self._manifest = self._read_manifest()
@@ -86,7 +86,7 @@ class RunFolder:
         record = self._manifest["stages"].get(name)
         if record and record["key"] == key and self._is_whole(name, file, record):
             self.reused.append(name)
-            self.report(f"{name}: reused")
+            self.report(name, None)
             return Artifact(codec.read(file), key)
         start = time.perf_counter()
         value = compute()
@@ -102,7 +102,7 @@ class RunFolder:
             "settings": settings,
         }
         self._write_manifest()
-        self.report(f"{name}: {seconds:.1f} s")
+        self.report(name, seconds)
         return Artifact(value, key)
 
     def describe(self, **facts: Any) -> None:

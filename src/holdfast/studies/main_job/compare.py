@@ -1,7 +1,8 @@
 """Compare: every ensemble with the deterministic network, image by image.
 
 A label is *preserved* in a comparison where both ensembles keep their decision under the attack, and *changed* where
-both give it up; images on which they part are in neither subset. Holm's correction is over all rows of one subset.
+both give it up; images on which they part are in neither subset. Holm's correction is over all rows of one
+subset. Inner layers are compared under one rule and on all images only.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 CELL = ["attack", "epsilon", "rule", "layer"]
 RESAMPLES = 1999
+INNER_RULE = "epsilon"
 
 
 def compare(table: "DataFrame", seed: int) -> "DataFrame":
@@ -32,6 +34,7 @@ def compare(table: "DataFrame", seed: int) -> "DataFrame":
     rows = [
         {"ensemble": name, **dict(zip(CELL, cell, strict=True)), "subset": subset, **figures}
         for (name, *cell), own in table[table.ensemble != BASELINE].groupby(["ensemble", *CELL], sort=False)
+        if cell[CELL.index("layer")] == INPUT or cell[CELL.index("rule")] == INNER_RULE
         for subset, figures in _subsets(own, baseline[tuple(cell)], seed)
     ]
     found = pandas.DataFrame(rows)

@@ -27,6 +27,7 @@ class MainJob:
         data: name of a data set, see `holdfast data list`.
         network: "fc2" or "conv".
         width: units of its hidden layers.
+        epochs: passes over the training images; None for each method's own number.
         points: class-balanced test images that are attacked and explained.
         norm: of the attacks' budget.
         epsilons: radii of the budget.
@@ -45,6 +46,7 @@ class MainJob:
     data: str = "fashion-mini"
     network: Literal["fc2", "conv"] = "fc2"
     width: int = 512
+    epochs: int | None = None
     points: int = 200
     norm: Literal["linf", "l2"] = "linf"
     epsilons: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
@@ -67,6 +69,8 @@ class MainJob:
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise ValueError(f"demo: {name} must be a whole number of at least {low}, got {value!r}.")
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"demo: epochs must be at least 1, got {self.epochs}.")
         if self.network not in ("fc2", "conv"):
             raise ValueError(f"demo: network must be 'fc2' or 'conv', got {self.network!r}.")
         self.budget(self.training_epsilon)

@@ -1,6 +1,9 @@
 """Train: the four treatments of one network that the main job compares, each an ensemble."""
 
+import inspect
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
@@ -12,13 +15,14 @@ from holdfast.studies.main_job.settings import ENSEMBLES, MainJob
 from holdfast.studies.run_folder import Artifact, RunFolder
 
 ROOMS = ("data", "networks", "inference")
+FUNCTIONS = {"deterministic": "sgd"}  # of the room `inference`, where the name differs
 
 
 def train(folder: RunFolder, job: MainJob, data: Dataset) -> dict[str, Artifact[Ensemble]]:
     """Train every ensemble of the main job, or read it back."""
     network = networks.build(job.network, data.shape, len(data.classes), width=job.width)
     methods = _methods(job, network, data)
-    shared = {"data": data.checksum, "network": job.network, "width": job.width, "seed": job.seed}
+    shared = {"data": data.checksum, "network": job.network, "width": job.width, "seed": job.seed, "epochs": job.epochs}
     own = {
         "adversarial": {"epsilon": job.training_epsilon, "norm": job.norm},
         "deep_ensemble": {"members": job.members},
@@ -32,12 +36,15 @@ def train(folder: RunFolder, job: MainJob, data: Dataset) -> dict[str, Artifact[
 
 
 def _methods(job: MainJob, network: nn.Module, data: Dataset) -> dict[str, Callable[[], Ensemble]]:
-    seed, images = job.seed, data.train
-    return {
-        "deterministic": lambda: inference.sgd(network, images, seed=seed),
-        "adversarial": lambda: inference.adversarial(
-            network, images, seed=seed, budget=job.budget(job.training_epsilon)
-        ),
-        "deep_ensemble": lambda: inference.deep_ensemble(network, images, seed=seed + 1, members=job.members),
-        "mean_field": lambda: inference.mean_field(network, images, seed=seed, draws=job.draws),
+    settings = {
+        "deterministic": {},
+        "adversarial": {"budget": job.budget(job.training_epsilon)},
+        "deep_ensemble": {"members": job.members},
+        "mean_field": {"draws": job.draws},
     }
+    functions = {name: getattr(inference, FUNCTIONS.get(name, name)) for name in settings}
+    if job.epochs is not None:
+        for name, own in settings.items():
+            default = inspect.signature(functions[name]).parameters["training"].default
+            own["training"] = replace(default, epochs=job.epochs)
+    return {name: partial(functions[name], network, data.train, seed=job.seed, **own) for name, own in settings.items()}

@@ -1,0 +1,165 @@
+"""The main job runs end to end, is reused, and the same seed gives the same tables."""
+
+import json
+
+import pandas
+import pytest
+import torch
+
+from holdfast.data import load
+from holdfast.studies.main_job.compare import compare
+from holdfast.studies.main_job.run import run
+from holdfast.studies.main_job.settings import ATTACKS, ENSEMBLES, MainJob
+from holdfast.studies.result import BASELINE, INPUT
+from holdfast.studies.run_folder import DamagedArtifact, RunFolder
+from holdfast.tiles import TILE
+
+SMALL = dict(width=16, epochs=1, points=20, steps=3, members=2, draws=4, gallery=3)
+JOB = MainJob(epsilons=(0.1,), rules=("epsilon", "gamma"), **SMALL)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load("fashion-mini")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("run")
+    with RunFolder(path) as folder:
+        return path, run(folder, JOB, data)
+
+
+def test_every_cell_is_there_once(finished):
+    _, result = finished
+    cells = len(ENSEMBLES) * len(ATTACKS) * len(JOB.epsilons)
+    assert len(result.predictions) == cells * JOB.points
+    layers = result.scores.layer.unique()
+    assert list(layers[:1]) == [INPUT]
+    assert len(layers) == 3  # fc2 has two hidden layers
+    assert len(result.scores) == cells * JOB.points * len(JOB.rules) * len(layers)
+    assert not result.scores.duplicated(["ensemble", "attack", "epsilon", "rule", "layer", "image"]).any()
+    assert [e.name for e in result.ensembles] == list(ENSEMBLES)
+    assert BASELINE in ENSEMBLES
+
+
+def test_attacks_keep_their_budget_for_every_ensemble(finished):
+    _, result = finished
+    p = result.predictions
+    assert (p.size_linf <= p.epsilon + 1e-6).all()
+    noise = p[p.attack == "random_noise"].pivot_table(index=["epsilon", "image"], columns="ensemble", values="size_l2")
+    assert noise.sub(noise[BASELINE], axis=0).abs().to_numpy().max() == 0  # the control is the same for all
+
+
+def test_scores_agree_with_a_slow_count_of_pixels(finished):
+    _, result = finished
+    g = result.gallery
+    for name in ENSEMBLES:
+        clean, moved = g.clean_maps[name].flatten(1), g.attacked_maps[name].flatten(1)
+        cell = result.scores.query(
+            "ensemble == @name and attack == @g.attack and rule == @g.rule and layer == 'input'"
+        ).set_index("image")
+        count = int(784 * JOB.k / 100)
+        for i, row in enumerate(g.rows.tolist()):
+            top = [set(m[i].abs().topk(count).indices.tolist()) for m in (clean, moved)]
+            assert cell.k_lrp[row] == pytest.approx(len(top[0] & top[1]) / count, abs=2 / count)
+
+
+def test_a_second_run_reuses_every_stage_and_says_the_same(finished, data):
+    path, first = finished
+    with RunFolder(path) as folder:
+        second = run(folder, JOB, data)
+        assert set(folder.reused) == set(folder.manifest["stages"])
+    pandas.testing.assert_frame_equal(first.scores, second.scores)
+    pandas.testing.assert_frame_equal(first.comparisons, second.comparisons)
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_memory(finished, data, tmp_path):
+    path, _ = finished
+    with RunFolder(tmp_path) as folder:
+        run(folder, JOB, data, memory=TILE)
+    sums = [
+        {name: s["sha256"] for name, s in json.loads((p / "manifest.json").read_text())["stages"].items()}
+        for p in (path, tmp_path)
+    ]
+    assert sums[0] == sums[1]
+
+
+def test_a_damaged_artifact_is_computed_again_and_nothing_else(finished, data):
+    path, first = finished
+    file = path / "scores" / "mean_field.parquet"
+    file.write_bytes(file.read_bytes()[:-10])
+    with RunFolder(path) as folder, pytest.warns(DamagedArtifact, match=r"mean_field\.parquet is damaged"):  # noqa: PT031
+        second = run(folder, JOB, data)
+        assert set(folder.manifest["stages"]) - set(folder.reused) == {"scores/mean_field"}
+    pandas.testing.assert_frame_equal(first.scores, second.scores)
+
+
+def test_comparisons_pair_the_images_and_split_them_by_label():
+    image = list(range(12))
+    rows = []
+    for ensemble, values, kept in (
+        (BASELINE, [0.5] * 12, [True] * 6 + [False] * 6),
+        ("other", [0.7 if i < 6 else 0.4 for i in image], [True] * 4 + [False] * 8),
+    ):
+        rows.append(
+            pandas.DataFrame(
+                {
+                    "ensemble": ensemble,
+                    "attack": "pgd",
+                    "epsilon": 0.1,
+                    "rule": "epsilon",
+                    "layer": INPUT,
+                    "image": image,
+                    "k_lrp": values,
+                    "label_preserved": kept,
+                }
+            ).sample(frac=1, random_state=len(rows))
+        )
+    found = compare(pandas.concat(rows), seed=0).set_index("subset")
+    assert found.n.to_dict() == {"all": 12, "label_preserving": 4, "label_changing": 6}
+    assert found.mean_difference["all"] == pytest.approx(0.05)
+    assert found.mean_difference["label_preserving"] == pytest.approx(0.2)
+    assert found.mean_difference["label_changing"] == pytest.approx(-0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"k": 0}, r"k must lie in \(0, 100\]"),
+        ({"k": 101}, r"k must lie in \(0, 100\]"),
+        ({"width": 0}, "width must be a whole number"),
+        ({"network": "vgg"}, "'fc2' or 'conv'"),
+        ({"epsilons": (-0.1,)}, "radius must be a positive number"),
+        ({"primary_epsilon": 0.3}, "must be one of the radii"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+    ],
+)
+def test_bad_settings_are_one_clear_error(settings, words):
+    with pytest.raises(ValueError, match=words):
+        MainJob(**settings)
+
+
+def test_logits_times_100_keep_k_lrp_under_the_margin_attack(finished, data):
+    """The first truth test: the same decisions must have the same resilience (the published protocol fails this)."""
+    from holdfast.attacks import pgd
+    from holdfast.data import balanced_subset
+    from holdfast.ensemble import Ensemble
+    from holdfast.networks import build
+    from holdfast.scores import k_lrp
+    from holdfast.studies.main_job.explain import mean_maps
+
+    path, _ = finished
+    ensemble = Ensemble.load(path / "train" / "deterministic.safetensors", build("fc2", (1, 28, 28), 10, width=16))
+    last = [k for k in ensemble.weights if k.startswith(list(ensemble.weights)[-1].split(".")[0])]
+    scaled = Ensemble(ensemble.network, {k: v * 100 if k in last else v for k, v in ensemble.weights.items()})
+    points = balanced_subset(data.test, 20, 0)
+    kept = []
+    for e in (ensemble, scaled):
+        found = pgd(e, points.images, points.labels, budget=JOB.budget(0.1), steps=10)
+        maps = [
+            mean_maps(e, x, found.clean_predicted, "epsilon", 1 << 30)[INPUT] for x in (points.images, found.images[0])
+        ]
+        kept.append((found.accuracy(points.labels), k_lrp(*maps, k=20)))
+    assert kept[0][0] == kept[1][0]
+    torch.testing.assert_close(kept[0][1], kept[1][1], atol=0.02, rtol=0)

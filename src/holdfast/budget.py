@@ -5,6 +5,7 @@ projecting onto the ball, the steepest step, a random point, the sizes reached. 
 
     linf  max_i |d_i| <= e        steepest step  sign(g)
     l2    sqrt(sum d_i^2) <= e    steepest step  g / ||g||_2
+    l1    sum_i |d_i| <= e        steepest step  sign(g_i) / k on the k largest |g_i|
 """
 
 import math
@@ -15,8 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Norm = Literal["linf", "l2"]
-TOLERANCE = 1e-6  # relative slack for float32 rounding when the budget is asserted
+Norm = Literal["linf", "l2", "l1"]
+TOLERANCE = 1e-6  # relative slack for rounding when the budget is asserted
+SPARSITY = 0.05  # share of the pixels that one l1 step moves
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Budget:
     """A norm, one radius or several (`epsilons`), and the range of valid pixels.
 
     Attributes:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         epsilons: the radius, or a sequence of radii that one call tries side by side.
         lower, upper: valid pixel values: numbers, or one number per channel.
 
@@ -38,11 +40,11 @@ class Budget:
     upper: float | Sequence[float] = 1.0
 
     def __post_init__(self) -> None:
-        if self.norm not in ("linf", "l2"):
-            raise ValueError(f"Budget: norm must be 'linf' or 'l2', got {self.norm!r}.")
+        if self.norm not in ("linf", "l2", "l1"):
+            raise ValueError(f"Budget: norm must be 'linf', 'l2' or 'l1', got {self.norm!r}.")
         epsilons = (self.epsilons,) if isinstance(self.epsilons, int | float) else tuple(self.epsilons)
-        if not epsilons or not all(math.isfinite(e) and e > 0 for e in epsilons):
-            raise ValueError(f"Budget: every radius must be a positive number, got {self.epsilons}.")
+        if not epsilons or not all(isinstance(e, int | float) and math.isfinite(e) and e > 0 for e in epsilons):
+            raise ValueError(f"Budget: every radius must be a positive number, got {self.epsilons!r}.")
         object.__setattr__(self, "epsilons", epsilons)
         for name in ("lower", "upper"):
             value = getattr(self, name)
@@ -64,12 +66,26 @@ class Budget:
         return shaped[0], shaped[1]
 
     def check_inside(self, call: str, x: Tensor) -> None:
-        """Raise unless every pixel of `x` is valid."""
+        """Raise unless every pixel of `x` is valid and every radius both moves such images and stays in reach."""
         low, high = self.bounds(x)
         if bool(((x < low) | (x > high)).any()):
             raise ValueError(
                 f"{call}: images must lie in the pixel range {self.lower} to {self.upper}, "
                 f"got values from {float(x.min()):.4g} to {float(x.max()):.4g}; rescale them or pass lower= and upper=."
+            )
+        widest = float((high - low).max())
+        farthest = widest * {"linf": 1, "l2": x[0].numel() ** 0.5, "l1": x[0].numel()}[self.norm]
+        if max(self.epsilons) > farthest * (1 + TOLERANCE):
+            raise ValueError(
+                f"{call}: a radius of {max(self.epsilons)} reaches beyond the pixel range {self.lower} to "
+                f"{self.upper}, where no image is farther than {farthest:.4g} in {self.norm}; "
+                "for 8 of 255 grey levels write 8 / 255."
+            )
+        finest = torch.finfo(x.dtype).eps * float(torch.maximum(low.abs(), high.abs()).max())
+        if min(self.epsilons) < finest:
+            raise ValueError(
+                f"{call}: a radius of {min(self.epsilons)} cannot move a pixel of {x.dtype} images in the range "
+                f"{self.lower} to {self.upper}; the least that can is {finest:.3g}."
             )
 
     def project(self, moved: Tensor, x: Tensor, radius: Tensor) -> Tensor:
@@ -78,18 +94,36 @@ class Budget:
         if self.norm == "linf":
             r = _spread(radius, x)
             return torch.min(torch.max(moved, x - r), x + r).clamp(low, high)
+        if self.norm == "l1":
+            return self._project_l1(moved, x, radius)
         d = moved.clamp(low, high) - x  # clipping first: shrinking towards a valid x keeps the pixels valid
         length = d.flatten(1).norm(dim=1)
-        return x + d * _spread((radius / length.clamp(min=1e-30)).clamp(max=1), x)
+        return (x + d * _spread((radius / length.clamp(min=1e-30)).clamp(max=1), x)).clamp(low, high)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """The direction of unit size in which the objective rises most steeply; zero where the gradient is zero."""
         if self.norm == "linf":
             return gradient.sign()
+        if self.norm == "l1":
+            count = max(1, round(SPARSITY * gradient[0].numel()))
+            return self.sparse(gradient, torch.full((len(gradient),), count, device=gradient.device))
         largest = gradient.flatten(1).abs().amax(1)
         scaled = gradient / _spread(torch.where(largest > 0, largest, 1), gradient)  # no underflow in the squares
         length = scaled.flatten(1).norm(dim=1)
         return scaled / _spread(torch.where(length > 0, length, 1), gradient)
+
+    def sparse(self, gradient: Tensor, counts: Tensor) -> Tensor:
+        """Unit l1 steps that share themselves among the `counts` `[B]` largest entries of the gradient."""
+        size = gradient.flatten(1).abs()
+        ordered = size.sort(1, descending=True).values
+        kept = (size >= ordered.gather(1, counts[:, None] - 1)) & (size > 0)
+        step = gradient.flatten(1).sign() * kept / kept.sum(1, keepdim=True).clamp(min=1)
+        return step.view_as(gradient)
+
+    def free(self, gradient: Tensor, moved: Tensor) -> Tensor:
+        """The gradient without the pixels that stand at an end of the pixel range and would be pushed beyond it."""
+        low, high = self.bounds(moved)
+        return gradient.masked_fill(((moved >= high) & (gradient > 0)) | ((moved <= low) & (gradient < 0)), 0)
 
     def linear_optimum(self, x: Tensor, direction: Tensor, radius: Tensor) -> Tensor:
         """The point of the budget that lies farthest along `direction`: `argmax <direction, x' - x>`.
@@ -104,6 +138,13 @@ class Budget:
             return self.project(x + direction.sign() * _spread(radius, x), x, radius)
         low, high = self.bounds(x)
         room = torch.where(direction > 0, high - x, x - low).flatten(1).double()
+        if self.norm == "l1":
+            order = direction.flatten(1).abs().argsort(dim=1, descending=True, stable=True)
+            spent = (room * (direction.flatten(1) != 0)).gather(1, order)
+            before = spent.cumsum(1) - spent
+            share = torch.minimum(spent, (radius[:, None].double() - before).clamp(min=0))
+            d = torch.zeros_like(room).scatter(1, order, share)
+            return (x + d.view_as(x).to(x.dtype) * direction.sign()).clamp(low, high)
         weight = self.steepest(direction).flatten(1).double().abs()  # d_i = min(t w_i, room_i): find t with |d| = r
         meets = torch.where(weight > 0, room / weight, torch.inf)
         order = meets.argsort(1)
@@ -125,6 +166,11 @@ class Budget:
         if self.norm == "linf":
             d = (2 * torch.rand(shape, **kind) - 1).to(x.device)
             return self.project(x + d * _spread(radius, x), x, radius)
+        if self.norm == "l1":
+            d = torch.empty(shape, dtype=x.dtype).exponential_(generator=generator).to(x.device)
+            rest = torch.empty(len(x), dtype=x.dtype).exponential_(generator=generator).to(x.device)
+            sign = (torch.randint(0, 2, shape, generator=generator) * 2 - 1).to(x.device)
+            return self.project(x + sign * d * _spread(radius / (d.flatten(1).sum(1) + rest), x), x, radius)
         d = torch.randn(shape, **kind).to(x.device)
         scale = torch.rand(len(x), **kind).to(x.device) ** (1 / x[0].numel())
         return self.project(x + self.steepest(d) * _spread(radius * scale, x), x, radius)
@@ -132,20 +178,50 @@ class Budget:
     def size(self, moved: Tensor, x: Tensor) -> Tensor:
         """The size `[B]` of the perturbation `moved - x` in this budget's norm."""
         d = (moved - x).flatten(1)
-        return d.abs().amax(1) if self.norm == "linf" else d.norm(dim=1)
+        if self.norm == "linf":
+            return d.abs().amax(1)
+        return d.norm(dim=1) if self.norm == "l2" else d.abs().sum(1)
 
     def assert_kept(self, moved: Tensor, x: Tensor, radius: Tensor) -> None:
         """Raise if any image left its ball or the pixel range: a fault of the attack, never of the caller."""
-        slack = TOLERANCE * (1 + radius)
         low, high = self.bounds(x)
-        over = self.size(moved, x) > radius + slack
-        outside = ((moved < low - TOLERANCE) | (moved > high + TOLERANCE)).flatten(1).any(1)
+        grain = torch.finfo(x.dtype).eps * float(torch.maximum(low.abs(), high.abs()).max())  # of one pixel
+        pixels = {"linf": 1, "l2": x[0].numel() ** 0.5, "l1": x[0].numel()}[self.norm]
+        over = self.size(moved.double(), x.double()) > radius.double() * (1 + TOLERANCE) + grain * pixels
+        outside = ((moved < low) | (moved > high)).flatten(1).any(1)
         if bool((over | outside).any()) or not bool(torch.isfinite(moved).all()):
             broken = int((~torch.isfinite(moved)).sum())
             raise AssertionError(
                 f"an attack broke its budget: {int(over.sum())} images beyond their {self.norm} radius, "
                 f"{int(outside.sum())} outside the pixel range, {broken} values not finite."
             )
+
+    def _project_l1(self, moved: Tensor, x: Tensor, radius: Tensor) -> Tensor:
+        """The nearest point (in l2) of the l1 ball cut with the pixel range (Croce and Hein 2021, arXiv 2103.01208).
+
+        `d_i = sign(u_i) min(max(|u_i| - l, 0), room_i)` for `u = moved - x`. The size falls piecewise linearly in `l`:
+        pixel i counts from `|u_i|` down to `|u_i| - room_i`. Sort these corners and read off `l` where it is `radius`.
+        """
+        low, high = self.bounds(x)
+        clipped = moved.clamp(low, high)
+        over = (clipped - x).flatten(1).abs().sum(1) > radius
+        if not bool(over.any()):
+            return clipped
+        u = (moved - x)[over].flatten(1).double()
+        room = torch.where(moved >= x, high - x, x - low)[over].flatten(1).double()
+        u, sign, r = u.abs(), u.sign(), radius[over][:, None].double()
+        corners = torch.cat([u, (u - room).clamp(min=0), torch.zeros_like(r)], 1)
+        slopes = torch.cat([torch.ones_like(u), -torch.ones_like(u), torch.zeros_like(r)], 1)
+        corners, order = corners.sort(1, descending=True)
+        slope = slopes.gather(1, order).cumsum(1)[:, :-1]
+        size = (slope * (corners[:, :-1] - corners[:, 1:])).cumsum(1)  # at the corner after
+        k = (size <= r).sum(1, keepdim=True).clamp(max=size.shape[1] - 1)
+        before = torch.where(k > 0, size.gather(1, (k - 1).clamp(min=0)), 0.0)
+        level = corners.gather(1, k) - (r - before) / slope.gather(1, k).clamp(min=1)
+        d = sign * torch.minimum((u - level).clamp(min=0), room)
+        result = clipped.clone()
+        result[over] = (x[over] + d.view_as(x[over]).to(x.dtype)).clamp(low, high)
+        return result
 
 
 def _spread(values: Tensor, x: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from holdfast.checks import check_range
 
 Values = Tensor | np.ndarray | Sequence[float] | Sequence[Sequence[float]]
 Alternative = Literal["two-sided", "greater", "less"]
+BLOCK = 1 << 22  # numbers resampled at once
 
 
 @dataclass(frozen=True)
@@ -182,14 +183,14 @@ def _interval(
 
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # seen below, as NaN
         found = stats.bootstrap(
             (values,),
             statistic,
             confidence_level=level,
             n_resamples=resamples,
-            batch=max(1, (1 << 22) // values.size),
+            batch=max(1, BLOCK // values.size),
             method=method,
             random_state=np.random.default_rng(seed),
         ).confidence_interval
@@ -204,11 +205,14 @@ def _two_way_intervals(
     """Percentile intervals of mean and median for differences `[seeds, images]`, both axes resampled independently."""
     seeds, images = differences.shape
     random = np.random.default_rng(seed)
+    block = max(1, BLOCK // images)
     means, medians = np.empty(resamples), np.empty(resamples)
-    for i in range(resamples):
-        drawn_seeds, drawn_images = random.integers(0, seeds, seeds), random.integers(0, images, images)
-        sample = differences[drawn_seeds].mean(0)[drawn_images]
-        means[i], medians[i] = sample.mean(), np.median(sample)
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        times_drawn = random.multinomial(seeds, np.full(seeds, 1 / seeds), size)
+        per_image = times_drawn @ differences / seeds
+        sample = np.take_along_axis(per_image, random.integers(0, images, (size, images)), 1)
+        means[start : start + size], medians[start : start + size] = sample.mean(1), np.median(sample, 1)
     tails = [(1 - level) / 2, (1 + level) / 2]
     low_high = [tuple(map(float, np.quantile(values, tails))) for values in (means, medians)]
     return low_high[0], low_high[1]

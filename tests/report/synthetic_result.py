@@ -153,15 +153,16 @@ def _tables(rng, names, epsilons, rules, layers, images, classes, hold, preserve
 def _comparisons(rng, scores, names):
     rows = []
     keys = ["attack", "epsilon", "rule", "layer"]
-    base = scores[scores["ensemble"] == BASELINE].set_index([*keys, "image"])["k_lrp"]
+    base = scores[scores["ensemble"] == BASELINE].set_index([*keys, "image"])[["k_lrp", "label_preserved"]]
     for (name, *cell), own in scores.groupby(["ensemble", *keys], sort=False):
         if name == BASELINE:
             continue
         for subset in ("all", "label_preserving", "label_changing"):
-            part = own
+            pairs = own.set_index([*keys, "image"])[["k_lrp", "label_preserved"]].join(base.add_suffix("_base"))
             if subset != "all":
-                part = own[own["label_preserved"] == (subset == "label_preserving")]
-            difference = (part.set_index([*keys, "image"])["k_lrp"] - base).dropna().to_numpy()
+                chosen = subset == "label_preserving"
+                pairs = pairs[(pairs["label_preserved"] == chosen) & (pairs["label_preserved_base"] == chosen)]
+            difference = (pairs["k_lrp"] - pairs["k_lrp_base"]).dropna().to_numpy()
             rows.append([name, *cell, subset, len(difference), *_test(difference)])
     columns = [
         "ensemble",
@@ -177,7 +178,7 @@ def _comparisons(rng, scores, names):
         "high",
     ]
     frame = pd.DataFrame(rows, columns=[*columns, "p_wilcoxon", "effect_size", "p_mann_whitney"])
-    return frame.assign(p_holm=(frame["p_wilcoxon"] * len(frame)).clip(upper=1))
+    return frame.assign(p_holm=(frame["p_wilcoxon"] * (frame["subset"] == "all").sum()).clip(upper=1))
 
 
 def _test(difference):

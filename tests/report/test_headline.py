@@ -55,7 +55,7 @@ def test_what_is_not_clear_is_neither_gain_nor_equality():
 def test_a_gain_that_the_correction_takes_back():
     said, sentence, _ = spoken(pgd=(0.02, 0.005, 0.035, 0.2))
     assert said.verdict == "unclear"
-    assert "does not hold after correction for 27 comparisons (p = 0.200)" in sentence
+    assert "does not hold after correction for 9 comparisons (p = 0.200)" in sentence
 
 
 def test_a_difference_below_one_pixel():

@@ -107,6 +107,6 @@ def _corrected(view: View) -> tuple[str, str] | None:
         return None
     return (
         "Not that what is not significant is equal.",
-        f"{len(view.result.comparisons)} comparisons were tested and corrected together (Holm). A p-value above 0.05 "
+        f"{view.family()} comparisons over all images were tested and corrected together (Holm). A p-value above 0.05 "
         "says that these images do not decide, nothing more.",
     )

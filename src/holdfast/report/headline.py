@@ -69,7 +69,7 @@ def headline(view: View) -> Headline:
         verdict = "unclear"
         sentence = (
             f"{setting} {keeps} The interval excludes zero, but the paired test does not hold after correction for "
-            f"{len(view.result.comparisons)} comparisons (p = {p_value(row['p_holm'])})."
+            f"{view.family()} comparisons (p = {p_value(row['p_holm'])})."
         )
     else:
         verdict = "unclear"
@@ -195,9 +195,9 @@ def _labels(view: View) -> tuple[str, str]:
     share = view.predictions(p.ensemble, p.attack, p.epsilon)["label_preserved"].astype(float).mean()
     sentence = f"{percent(share, 0)} of the images keep their label for {the(_title(view, p.ensemble))}"
     if kept is None:
-        return "Label kept", f"{sentence}; no comparison among them."
+        return "Label kept", f"{sentence}; no comparison among those that both ensembles keep."
     found = f"{signed(kept['mean_difference'])} {interval(kept['low'], kept['high'])}, n = {int(kept['n'])}"
-    return "Label kept", f"{sentence}; among them the difference is {found}."
+    return "Label kept", f"{sentence}; where both ensembles keep it, the difference is {found}."
 
 
 def _strength(view: View) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """Colours of the page and its figures: one list, from which the style sheet and matplotlib both read.
 
 Each name has a light and a dark value. Figures are drawn in the light values; on the page each of these is replaced by
-its CSS variable, so that one drawing follows the theme. The series are distinguishable under the common colour-vision
-deficiencies (after Okabe and Ito, darkened for contrast on paper) and each has a marker of its own besides.
+its CSS variable, so that one drawing follows the theme. The series differ in lightness as well as in hue, so that they
+stay apart for protan, deutan and tritan eyes (tests/report/test_palette.py measures it); each has a marker
+of its own besides.
 """
 
 PAGE: dict[str, tuple[str, str]] = {
@@ -18,13 +19,13 @@ PAGE: dict[str, tuple[str, str]] = {
 }
 
 SERIES: tuple[tuple[str, str], ...] = (
-    ("#6a6964", "#adaba5"),  # the baseline is always grey
-    ("#c0520b", "#f39a63"),
-    ("#0766a5", "#66b5ec"),
-    ("#007a5c", "#42c79f"),
-    ("#9d3a7d", "#e393c7"),
-    ("#876b01", "#d8ba40"),
-    ("#4a59b5", "#9da9f4"),
+    ("#85827c", "#8b8882"),  # the baseline is always grey
+    ("#b4540a", "#f98049"),
+    ("#2487bd", "#5b9ae6"),
+    ("#0b5138", "#86f0d0"),
+    ("#742a6e", "#ac439d"),
+    ("#4e400c", "#f5e64e"),
+    ("#2d1aab", "#5252f1"),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖")

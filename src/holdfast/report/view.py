@@ -120,6 +120,11 @@ class View:
             return None
         return rows.iloc[0]
 
+    def family(self, subset: str = "all") -> int:
+        """Over how many comparisons the p-values of a subset were corrected together."""
+        frame = self.result.comparisons
+        return int(((frame["subset"] == subset) & frame["p_holm"].notna()).sum())
+
     def predictions(self, ensemble: str, attack: str, epsilon: float) -> "DataFrame":
         """The prediction rows of one ensemble under one attack, one per image."""
         return _rows(self.result.predictions, ensemble=ensemble, attack=attack, epsilon=epsilon)

@@ -6,7 +6,8 @@ Names that mean something to the reader of a `Result`:
 - an attack is known by the name of its function (`"fgsm"`, `"pgd"`); `"random_noise"` is the control of the same size;
 - `"clean"` in the attack column of `masking` means the images as they are, with epsilon 0;
 - `layer` is `"input"` for heatmaps on the image, else the name of the module at which class relevance was read;
-- `subset` is `"all"`, `"label_preserving"` or `"label_changing"`, judged per ensemble by its own prediction.
+- `subset` is `"all"`, `"label_preserving"` (images on which both compared ensembles keep their prediction) or
+  `"label_changing"` (on which neither does); `p_holm` is corrected over all rows of one subset.
 
 A number that is not defined (a correlation with a constant map, a test on no images) is NaN, never 0.
 """

@@ -21,7 +21,7 @@ def curves(view: View, name: str, diagnostics: Diagnostics) -> list[Plot]:
 def _panel(view: View, name: str, title: str, values: list[float]) -> Plot:
     step = max(1, len(values) // _MANY)
     x = list(range(1, len(values) + 1))[::step]
-    with panel(1.5, width=2.9) as (figure, axes):
+    with panel(1.35, width=2.35) as (figure, axes):
         axes.plot(x, values[::step], color=light(view.colour(name)))
         axes.grid(True, axis="y")
         axes.grid(False, axis="x")

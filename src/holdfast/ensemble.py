@@ -216,10 +216,8 @@ class Ensemble:
     def save(self, path: str | os.PathLike) -> Path:
         """Write weights (leading draw axis, state-dict names) and diagnostics as one safetensors file, atomically."""
         path = Path(path)
-        header = {
-            "draws": str(len(self)),
-            "diagnostics": json.dumps(asdict(self.diagnostics) if self.diagnostics else None),
-        }
+        found = asdict(self.diagnostics) if self.diagnostics else None
+        header = {"diagnostics": json.dumps(found)}  # one entry only: the order of several is not fixed, nor the bytes
         partial = path.with_name(path.name + ".partial")
         save_file({k: v.contiguous() for k, v in self.weights.items()}, partial, header)
         os.replace(partial, path)

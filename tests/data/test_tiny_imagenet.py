@@ -81,6 +81,17 @@ def test_order_labels_boxes_and_grey_images():
     assert (blue - torch.tensor([140.0, 180.0, 100.0])).abs().max() <= 2
 
 
+def test_rows_are_rows_and_columns_are_columns():
+    picture = Image.new("RGB", (64, 64))
+    picture.paste((255, 0, 0), (0, 0, 64, 16))  # a red band along the upper edge
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=95)
+    image = read(archive(members() | {"val/images/val_1.JPEG": file.getvalue()})).test.images[0]
+    assert image[0, :14].min() > 0.9
+    assert image[0, 18:].max() < 0.1
+    assert image[1:].max() < 0.1
+
+
 def test_the_checksum_changes_with_any_image_label_or_box():
     sums = {read(archive(members())).checksum}
     for name, content in (

@@ -124,3 +124,15 @@ def test_limits_name_what_this_run_shows():
     assert "posterior is needed" not in claims
     pair = make_result(**SETTINGS, names=("deterministic", "mean_field"))
     assert "Not that a posterior is needed." in [claim for claim, _ in caveats(View(pair))]
+
+
+def test_one_ensemble_alone_has_its_level_with_chance_and_noise():
+    result = make_result(**SETTINGS, names=("deterministic",))
+    said = headline(View(result))
+    scores = result.scores
+    pgd, noise = (scores.loc[scores["attack"] == a, "k_lrp"] for a in ("pgd", "random_noise"))
+    half = 1.96 * pgd.std() / 30**0.5
+    assert said.verdict == "alone"
+    assert f"{pgd.mean():.2f} [{pgd.mean() - half:.2f}, {pgd.mean() + half:.2f}]" in said.sentence
+    assert f"it is {noise.mean():.2f}" in dict(said.facts)["Random noise"]
+    assert "0.45" in dict(said.facts)["Chance"]

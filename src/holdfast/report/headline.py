@@ -93,7 +93,7 @@ def _alone(view: View) -> Headline:
     name = p.ensemble
     values = view.scores(name, p.attack, p.epsilon, p.rule, p.layer)["k_lrp"].dropna()
     ours = the(_title(view, name))
-    facts = [f for f in (_chance(view), _strength(view), _inference(view)) if f]
+    facts = [f for f in (_chance(view), _noise_level(view), _strength(view), _inference(view)) if f]
     if len(values) < 2:
         return Headline("–", "", "alone", f"Under {_attack(view)}, {ours} has no k-LRP that could be reported.", facts)
     mean, half = values.mean(), 1.959964 * values.std() / math.sqrt(len(values))
@@ -169,6 +169,14 @@ def _noise(view: View, row: "Series") -> tuple[str, str]:
     return "Random noise", (
         f"Noise of the same size, which no one aimed, already gives {found}: {percent(share, 0)} of the difference."
     )
+
+
+def _noise_level(view: View) -> tuple[str, str] | None:
+    p = view.primary
+    level = view.scores(p.ensemble, CONTROL, p.epsilon, p.rule, p.layer)["k_lrp"].mean()
+    if p.attack == CONTROL or not math.isfinite(level):
+        return None
+    return "Random noise", f"Under noise of the same size, which no one aimed, it is {number(level)}."
 
 
 def _control(view: View, row: "Series") -> tuple[str, str] | None:

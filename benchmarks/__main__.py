@@ -34,10 +34,10 @@ def families() -> list[str]:
     return [name for name in ORDER if name in found] + sorted(found.difference(ORDER))
 
 
-def write(family: str, entries: list[dict[str, Any]], folder: Path = RESULTS) -> Path:
+def write(family: str, entries: list[dict[str, Any]]) -> Path:
     """Write a family's entries, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{family}.json"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{family}.json"
     partial = path.with_suffix(".json.tmp")
     finite = [e | {"value": e["value"] if math.isfinite(e["value"]) else None} for e in entries]  # JSON has no NaN
     partial.write_text(json.dumps(finite, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -75,7 +75,8 @@ def compare(
     Args:
         first, second: scores `[B]` of the same images in the same order, at least two; or `[seeds, B]`, one row per
             training seed, at least two: then the intervals also cover the choice of seeds, and the tests see each
-            image's mean over the seeds.
+            image's mean over the seeds. Few seeds make the intervals too narrow: where seeds vary as much as images,
+            a 90 percent interval held the truth in 68, 79 and 86 percent of simulations with 3, 5 and 12 seeds.
         seed: of the bootstrap.
         alternative: "greater" asks whether `first` is higher than `second`; concerns the signed-rank test.
         level: confidence level of the intervals, in (0, 1).

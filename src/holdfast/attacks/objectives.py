@@ -88,6 +88,12 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     return (_own(values, target) - _own(values, y)) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
+def margin_towards(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """`log q_t - log q_y`: raised to turn `y` into the target."""
+    values = _comparable(logits)
+    return _own(values, target) - _own(values, y)
+
+
 def logit_margin(logits: Tensor, y: Tensor) -> Tensor:
     """Margin `max_{c != y} z_c - z_y` of the logits averaged over the draws: linear in every draw, at any scale."""
     return margin_of(logits.mean(0), y)

@@ -52,7 +52,7 @@ def fgsm(
     tensor([[True]])
     """
     search = Search("fgsm", ensemble, x, y, budget=budget, objective=objective, targeted=targeted, memory=memory)
-    _, gradient = search.gradient(search.x)
+    _, gradient = search.gradient(search.x, search.rows)
     search.forget()
-    search.judge(budget.linear_optimum(search.x, gradient, search.radius))
-    return search.finish("fgsm", {})
+    search.judge(budget.linear_optimum(search.x, gradient, search.radius), search.rows)
+    return search.finish("fgsm", {"objective": search.objective.__name__})

@@ -2,9 +2,10 @@
 
     v <- m v + s(g),   x <- P(x + a s(v)),   g = gradient of the objective at x
 
-`s` is the steepest direction of the norm (sign for linf), `P` the projection onto ball and pixel range, `a` the step
-size. PGD of Madry et al. 2018 (arXiv 1706.06083); with momentum `m` the method of Dong et al. 2018 (arXiv 1710.06081).
-The image returned is the best one met on the way, over all steps and restarts, never simply the last.
+`s` is the steepest direction of the norm (sign for linf) among the pixels that are free to move, `P` the projection
+onto ball and pixel range, `a` the step size. PGD of Madry et al. 2018 (arXiv 1706.06083); with momentum `m` the method
+of Dong et al. 2018 (arXiv 1710.06081). The image returned is the best one met on the way, over all steps and restarts,
+never simply the last.
 """
 
 import torch
@@ -77,24 +78,23 @@ def pgd(
         if random_start or restart > 0:
             start = budget.random(search.x, search.radius, generator)
         _ascend(search, start, steps, step_size, momentum, early_stop)
-    settings = dict(steps=steps, step_size=step_size, momentum=momentum, random_start=random_start)
-    return search.finish("pgd", settings | dict(n_restarts=n_restarts, early_stop=early_stop, seed=seed))
+    settings = dict(objective=search.objective.__name__, steps=steps, step_size=step_size, momentum=momentum)
+    settings |= dict(random_start=random_start, n_restarts=n_restarts, early_stop=early_stop, seed=seed)
+    return search.finish("pgd", settings)
 
 
 def _ascend(search: Search, start: Tensor, steps: int, step_size: float, momentum: float, early_stop: bool) -> None:
-    rows = search.waiting() if early_stop else torch.arange(len(search.x), device=search.x.device)
-    moved, velocity = start[rows], 0.0
+    rows = search.waiting if early_stop else search.rows
+    moved, velocity = start[rows], torch.zeros_like(start[rows])
     for _ in track(range(steps), "projected gradient"):
-        _, gradient = search.gradient(moved, rows)
-        direction = search.budget.steepest(gradient)
-        if momentum:
-            velocity = momentum * velocity + direction
-            direction = search.budget.steepest(velocity)
-        moved = search.project(moved + direction * search.spread(step_size * search.radius[rows]), rows)
-        if early_stop:
-            left = ~search.success[rows]
-            rows, moved = rows[left], moved[left]
-            velocity = velocity[left] if momentum else velocity
         if not len(rows):
             return
-    search.judge(moved, rows)
+        _, gradient = search.gradient(moved, rows)
+        velocity = momentum * velocity + search.steepest(gradient, moved)
+        stride = search.spread(step_size * search.radius[rows])
+        moved = search.project(moved + stride * search.budget.steepest(velocity), rows)
+        if early_stop:
+            left = ~search.success[rows]
+            rows, moved, velocity = rows[left], moved[left], velocity[left]
+    if len(rows):
+        search.judge(moved, rows)

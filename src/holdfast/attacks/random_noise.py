@@ -65,11 +65,11 @@ def random_noise(
     for _ in range(n_restarts):
         if budget.norm == "linf" and kind == "uniform":
             share = _same_for_all_radii(search, 2 * torch.rand(x.shape, generator=generator, dtype=x.dtype) - 1)
-            moved = search.project(search.x + share * search.spread(search.radius))
+            moved = search.project(search.x + share * search.spread(search.radius), search.rows)
         else:
             noise = _same_for_all_radii(search, torch.randn(x.shape, generator=generator, dtype=x.dtype))
             moved = budget.linear_optimum(search.x, noise, search.radius)
-        search.judge(moved)
+        search.judge(moved, search.rows)
     return search.finish("random_noise", dict(kind=kind, n_restarts=n_restarts, seed=seed))
 
 

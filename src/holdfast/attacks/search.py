@@ -23,9 +23,11 @@ class Search:
 
     Attributes:
         x, y, radius: the rows' clean images `[N, *image]`, labels `[N]` and radii `[N]`.
+        clean: log predictive `[B, C]` on the clean images.
         best: the best image found so far for every row; at first the clean image.
         margin: how wrong the log predictive is on it (targeted: how right about the target).
         success: whether it is misclassified (targeted: classified as the target).
+        smallest: whether among successes the smallest perturbation is the best, not the largest margin.
     """
 
     def __init__(
@@ -36,53 +38,70 @@ class Search:
         y: Tensor,
         *,
         budget: Budget,
-        objective: str | ObjectiveFunction,
-        targeted: bool,
+        objective: str | ObjectiveFunction = "margin",
+        targeted: bool = False,
+        smallest: bool = False,
         memory: int,
     ) -> None:
         check_images(call, x)
         budget.check_inside(call, x)
-        self.call, self.ensemble, self.budget, self.memory, self.targeted = call, ensemble, budget, memory, targeted
-        self.objective = objective_function(call, objective)
+        self.call, self.ensemble, self.budget, self.memory = call, ensemble, budget, memory
+        self.targeted, self.smallest = targeted, smallest
+        self.objective, self.target = objective_function(call, objective), None
         x = x.detach()
-        clean = ensemble.log_predictive(x, memory=memory)
-        check_labels(call, y, len(x), clean.shape[-1])
-        if not bool(torch.isfinite(clean).all()):
+        self.clean = self._ask(x)
+        check_labels(call, y, len(x), self.clean.shape[-1])
+        if not bool(torch.isfinite(self.clean).all()):
             raise ValueError(f"{call}: the ensemble gives NaN or infinite log probabilities on the clean images.")
         folds = len(budget.epsilons)
-        self.clean_predicted = clean.argmax(-1)
         self.x, self.y = x.repeat(folds, *[1] * (x.ndim - 1)), y.to(x.device).repeat(folds)
         self.radius = torch.tensor(budget.epsilons, dtype=x.dtype, device=x.device).repeat_interleave(len(x))
         self.best = self.x.clone()
-        self.margin, self.success = self._verdict(clean.repeat(folds, 1), self.y)
+        self.margin, self.success = self._verdict(self.clean.repeat(folds, 1), self.y)
 
-    def project(self, moved: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+    @property
+    def rows(self) -> Tensor:
+        """The numbers of all rows."""
+        return torch.arange(len(self.x), device=self.x.device)
+
+    @property
+    def waiting(self) -> Tensor:
+        """The numbers of the rows without success so far."""
+        return (~self.success).nonzero()[:, 0]
+
+    def project(self, moved: Tensor, rows: Tensor) -> Tensor:
         """The proposals for these rows, put back into their budgets."""
         return self.budget.project(moved, self.x[rows], self.radius[rows])
+
+    def steepest(self, gradient: Tensor, moved: Tensor) -> Tensor:
+        """The steepest direction of unit size at `moved` that does not push against the ends of the pixel range."""
+        return self.budget.steepest(self.budget.free(gradient, moved))
 
     def spread(self, values: Tensor) -> Tensor:
         """One value per row, shaped to meet images."""
         return values.view(-1, *[1] * (self.x.ndim - 1))
 
-    def waiting(self) -> Tensor:
-        """The rows without success so far."""
-        return (~self.success).nonzero()[:, 0]
+    def aim(self, objective: str | ObjectiveFunction, target: Tensor | None = None) -> None:
+        """Raise this objective from now on; with classes `target` `[N]` it is called as (logits, labels, target)."""
+        self.objective, self.target = objective_function(self.call, objective), target
 
     def forget(self) -> None:
         """Let the next proposals win, whatever the clean images' margins."""
         self.margin.fill_(-torch.inf)
         self.success.fill_(False)
 
-    def gradient(self, moved: Tensor, rows: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
+    def gradient(self, moved: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Value `[n]` and gradient of the objective (to be raised) at proposals for these rows, which are noted."""
-        y, sign = self.y[rows], -1 if self.targeted else 1
-        margin, success = torch.empty_like(self.radius[rows]), torch.empty_like(y, dtype=torch.bool)
+        margin, success = torch.empty_like(self.radius[rows]), torch.empty_like(self.success[rows])
 
         def objective(logits: Tensor, images: slice) -> Tensor:
-            margin[images], success[images] = self._verdict(log_predictive(logits.detach()), y[images])
-            return sign * self.objective(logits, y[images])
+            margin[images], success[images] = self._verdict(log_predictive(logits.detach()), self.y[rows[images]])
+            return self._raised(logits, rows[images])
 
-        value, gradient = self.ensemble.value_and_gradient(moved, objective, memory=self.memory)
+        try:
+            value, gradient = self.ensemble.value_and_gradient(moved, objective, memory=self.memory)
+        except RuntimeError as error:
+            raise self._explained(error) from error
         if not bool(torch.isfinite(gradient).all()):
             raise ValueError(
                 f"{self.call}: the objective's gradient holds NaN or infinite values; look for overflowing logits or "
@@ -91,39 +110,69 @@ class Search:
         self._note(moved, margin, success, rows)
         return value, gradient
 
-    def judge(self, moved: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
-        """Note proposals for these rows without a gradient; return their margins `[n]`."""
-        log_p = self.ensemble.log_predictive(moved, memory=self.memory)
-        margin, success = self._verdict(log_p, self.y[rows])
+    def value(self, moved: Tensor, rows: Tensor) -> Tensor:
+        """Value `[n]` of the objective at proposals for these rows, which are noted; without a gradient."""
+        logits = self.ensemble.logits(moved, memory=self.memory)
+        self._note(moved, *self._verdict(log_predictive(logits), self.y[rows]), rows)
+        return self._raised(logits, rows)
+
+    def judge(self, moved: Tensor, rows: Tensor) -> Tensor:
+        """Note proposals for these rows; return which of them succeed `[n]`."""
+        margin, success = self._verdict(self._ask(moved), self.y[rows])
         self._note(moved, margin, success, rows)
-        return margin
+        return success
 
     def finish(self, name: str, settings: Mapping[str, Any]) -> Attacked:
-        """The result: the best image of every row, its budget asserted and its class predicted afresh."""
-        self.budget.assert_kept(self.best, self.x, self.radius)
-        folds, count = len(self.budget.epsilons), len(self.clean_predicted)
-        predicted = self.ensemble.predict(self.best, memory=self.memory)
-        success = predicted == self.y if self.targeted else predicted != self.y
-        size_linf, size_l2 = sizes(self.best, self.x)
+        """The result: the best image of every row."""
+        return self.report(name, self.best.unflatten(0, (len(self.budget.epsilons), -1)), self.budget, settings)
+
+    def report(self, name: str, images: Tensor, budget: Budget, settings: Mapping[str, Any]) -> Attacked:
+        """The result with these images `[E, B, *image]`: their budget asserted, their classes predicted afresh."""
+        x, y = self.x[: len(self.clean)], self.y[: len(self.clean)]
+        for moved, epsilon in zip(images, budget.epsilons, strict=True):
+            budget.assert_kept(moved, x, torch.full_like(self.radius[: len(x)], epsilon))
+        predicted = self._ask(images.flatten(0, 1)).argmax(-1).view(len(images), -1)
+        success = predicted == y if self.targeted else predicted != y
+        settings = {"norm": budget.norm, "targeted": self.targeted, **settings}
         return Attacked(
-            name,
-            self.best.unflatten(0, (folds, count)),
-            success.view(folds, count),
-            self.clean_predicted,
-            predicted.view(folds, count),
-            size_linf.view(folds, count),
-            size_l2.view(folds, count),
-            self.budget.epsilons,
-            {"norm": self.budget.norm, "targeted": self.targeted, "objective": self.objective.__name__, **settings},
+            name, images, success, self.clean.argmax(-1), predicted, *sizes(images, x), budget.epsilons, settings
         )
+
+    def _ask(self, moved: Tensor) -> Tensor:
+        try:
+            return self.ensemble.log_predictive(moved, memory=self.memory)
+        except RuntimeError as error:
+            raise self._explained(error) from error
+
+    def _raised(self, logits: Tensor, rows: Tensor) -> Tensor:
+        if self.target is not None:
+            return self.objective(logits, self.y[rows], self.target[rows])
+        value = self.objective(logits, self.y[rows])
+        return -value if self.targeted else value
 
     def _verdict(self, log_p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         margin, wrong = margin_of(log_p, y), log_p.argmax(-1) != y
         return (-margin, ~wrong) if self.targeted else (margin, wrong)
 
-    def _note(self, moved: Tensor, margin: Tensor, success: Tensor, rows: Tensor | slice) -> None:
-        old, had = self.margin[rows], self.success[rows]
-        better = (success & ~had) | ((success == had) & (margin > old))
+    def _note(self, moved: Tensor, margin: Tensor, success: Tensor, rows: Tensor) -> None:
+        rank, old, had = margin, self.margin[rows], self.success[rows]
+        if self.smallest:
+            rank = torch.where(success, -self.budget.size(moved, self.x[rows]), rank)
+            old = torch.where(had, -self.budget.size(self.best[rows], self.x[rows]), old)
+        better = (success & ~had) | ((success == had) & (rank > old))
         self.best[rows] = torch.where(self.spread(better), moved, self.best[rows])
-        self.margin[rows] = torch.where(better, margin, old)
+        self.margin[rows] = torch.where(better, margin, self.margin[rows])
         self.success[rows] = success | had
+
+    def _explained(self, error: RuntimeError) -> Exception:
+        if "random" in str(error) and "vmap" in str(error):
+            return ValueError(
+                f"{self.call}: the network draws random numbers when it is called; fix its draws as members of the "
+                "ensemble, or turn the randomness off (eval mode)."
+            )
+        if "does not require grad" in str(error) or "not have been used in the graph" in str(error):
+            return ValueError(
+                f"{self.call}: the network's output does not depend differentiably on its input (a detach, no_grad, or "
+                "an operation without derivative); remove it, or attack without gradients: attacks.square."
+            )
+        return error

@@ -73,8 +73,7 @@ class Budget:
                 f"{call}: images must lie in the pixel range {self.lower} to {self.upper}, "
                 f"got values from {float(x.min()):.4g} to {float(x.max()):.4g}; rescale them or pass lower= and upper=."
             )
-        widest = float((high - low).max())
-        farthest = widest * {"linf": 1, "l2": x[0].numel() ** 0.5, "l1": x[0].numel()}[self.norm]
+        farthest = self.farthest(x)
         if max(self.epsilons) > farthest * (1 + TOLERANCE):
             raise ValueError(
                 f"{call}: a radius of {max(self.epsilons)} reaches beyond the pixel range {self.lower} to "
@@ -87,6 +86,11 @@ class Budget:
                 f"{call}: a radius of {min(self.epsilons)} cannot move a pixel of {x.dtype} images in the range "
                 f"{self.lower} to {self.upper}; the least that can is {finest:.3g}."
             )
+
+    def farthest(self, x: Tensor) -> float:
+        """The radius within which every valid image lies, seen from any image of the shape of `x` `[B, *image]`."""
+        low, high = self.bounds(x)
+        return float((high - low).max()) * {"linf": 1, "l2": x[0].numel() ** 0.5, "l1": x[0].numel()}[self.norm]
 
     def project(self, moved: Tensor, x: Tensor, radius: Tensor) -> Tensor:
         """The point of the ball of `radius` `[B]` around `x`, within the pixel range, near `moved`."""

@@ -3,10 +3,34 @@
 An attack is an objective (`holdfast.attacks.objectives`) raised by a search (one file each) within a `Budget`.
 """
 
+from holdfast.attacks.as_module import as_module
 from holdfast.attacks.attacked import Attacked
+from holdfast.attacks.auto_pgd import auto_pgd, auto_pgd_targeted
+from holdfast.attacks.carlini_wagner import carlini_wagner
 from holdfast.attacks.masking import Check, Masking, masking_report
+from holdfast.attacks.minimal_norm import minimal_norm
 from holdfast.attacks.one_step import fgsm
 from holdfast.attacks.projected_gradient import pgd
 from holdfast.attacks.random_noise import random_noise
+from holdfast.attacks.square import square
+from holdfast.attacks.transfer import transfer, transfer_table
+from holdfast.attacks.worst_case import worst_case
 
-__all__ = ["Attacked", "Check", "Masking", "fgsm", "masking_report", "pgd", "random_noise"]
+__all__ = [
+    "Attacked",
+    "Check",
+    "Masking",
+    "as_module",
+    "auto_pgd",
+    "auto_pgd_targeted",
+    "carlini_wagner",
+    "fgsm",
+    "masking_report",
+    "minimal_norm",
+    "pgd",
+    "random_noise",
+    "square",
+    "transfer",
+    "transfer_table",
+    "worst_case",
+]

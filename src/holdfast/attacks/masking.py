@@ -93,7 +93,7 @@ def masking_report(
         seed: seed of noise and starts.
         memory: budget in bytes for the work of one moment.
 
-    >>> network = torch.nn.Linear(4, 2)
+    >>> network = torch.nn.Linear(4, 2, bias=False)
     >>> network.weight.data = 500 * torch.tensor([[1., 1., 0., 0.], [0., 0., 1., 1.]])
     >>> x = torch.tensor([[.9, .9, .1, .1], [.1, .1, .9, .9]])
     >>> report = masking_report(Ensemble.from_networks(network), x, torch.tensor([0, 1]), budget=Budget("linf", .5))

@@ -1,0 +1,69 @@
+"""Transfer: what images made against one ensemble do to another.
+
+From one posterior's attack draws to its held-out draws, from a deterministic network to a Bayesian one and back. A
+white-box attack that does less harm than images made on another ensemble has failed (Carlini et al. 2019, arXiv
+1902.06705).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from holdfast.attacks.attacked import Attacked
+from holdfast.checks import check_images, check_labels
+from holdfast.ensemble import Ensemble
+from holdfast.tiles import MEMORY
+
+
+def transfer(attacked: Attacked, ensemble: Ensemble, x: Tensor, y: Tensor, *, memory: int = MEMORY) -> Attacked:
+    """Show images that were made against one ensemble to another: held-out draws, or another model.
+
+    Args:
+        attacked: the result of an attack on `x`.
+        ensemble: who judges the images now.
+        x: the clean images `[B, *image]`.
+        y: the labels `[B]` that the attack was given.
+        memory: budget in bytes for the work of one moment.
+
+    Returns:
+        The same images with the other ensemble's decisions.
+
+    >>> import torch
+    >>> from holdfast.attacks import fgsm
+    >>> from holdfast.budget import Budget
+    >>> a, b = (Ensemble.from_networks(torch.nn.Linear(3, 2)) for _ in range(2))
+    >>> x, y = torch.rand(4, 3), torch.tensor([0, 1, 0, 1])
+    >>> made_on_a = fgsm(a, x, y, budget=Budget("linf", .1))
+    >>> transfer(made_on_a, b, x, y).images is made_on_a.images
+    True
+    """
+    check_images("transfer", x, tuple(attacked.images.shape[2:]))
+    check_labels("transfer", y, attacked.images.shape[1])
+    clean = ensemble.predict(x, memory=memory)
+    predicted = ensemble.predict(attacked.images.flatten(0, 1), memory=memory).view(attacked.success.shape)
+    success = predicted == y if attacked.settings.get("targeted") else predicted != y
+    return replace(
+        attacked, name=f"{attacked.name}, transferred", success=success, clean_predicted=clean, predicted=predicted
+    )
+
+
+def transfer_table(
+    attacked: Mapping[str, Attacked], ensembles: Mapping[str, Ensemble], x: Tensor, y: Tensor, *, memory: int = MEMORY
+) -> dict[str, dict[str, list[float]]]:
+    """Accuracy per radius of every ensemble on the images made against every other: `table[made on][shown to]`.
+
+    >>> import torch
+    >>> from holdfast.attacks import fgsm
+    >>> from holdfast.budget import Budget
+    >>> ensembles = {name: Ensemble.from_networks(torch.nn.Linear(3, 2)) for name in ("a", "b")}
+    >>> x, y = torch.rand(4, 3), torch.tensor([0, 1, 0, 1])
+    >>> attacked = {name: fgsm(e, x, y, budget=Budget("linf", .1)) for name, e in ensembles.items()}
+    >>> table = transfer_table(attacked, ensembles, x, y)
+    >>> table["a"]["a"] == attacked["a"].accuracy(y)
+    True
+    """
+    return {
+        source: {name: transfer(made, e, x, y, memory=memory).accuracy(y) for name, e in ensembles.items()}
+        for source, made in attacked.items()
+    }

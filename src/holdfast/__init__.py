@@ -1,7 +1,7 @@
 """holdfast: do a network's explanations hold under attack, and does a Bayesian treatment make them hold?
 
-The rooms, in the order of the data's walk: `data`, `networks`, `inference`, `attacks`, `explanations`, `scores`, `studies`,
-`report`. Each is imported when it is first used, so `import holdfast` costs nothing.
+The rooms, in the order of the data's walk: `data`, `networks`, `inference`, `attacks`, `explanations`, `scores`,
+`studies`, `report`. Each is imported when it is first used, so `import holdfast` costs nothing.
 
 >>> import holdfast
 >>> len(holdfast.Ensemble.from_networks(holdfast.networks.fc2((2,), 2, width=8)))

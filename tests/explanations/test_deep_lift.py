@@ -231,6 +231,7 @@ class Ends(nn.Module):
         (lambda t: t @ t.T @ t, "matmul"),
         (lambda t: t / t.sum(), "div"),
         (lambda t: t * (t > 0), "gt"),
+        (lambda t: (8 * t).to(torch.int64) / 8, "to"),
         (lambda t: t * t.sum().item(), "item"),
         (lambda t: t * float(t.sum()), "float"),
         (lambda t: t.detach(), "detach"),

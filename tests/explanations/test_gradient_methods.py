@@ -217,6 +217,17 @@ def test_the_model_is_left_as_it_was(method):
 
 
 @EVERY
+@pytest.mark.parametrize("of", ["score", "log_predictive"])
+def test_a_network_that_begins_in_place_leaves_the_images_alone(method, of):
+    network, x = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 3)), torch.randn(4, 6)
+    before = x.clone()
+    maps = method(network, x, 1, of=of)
+    assert torch.equal(x, before)
+    torch.testing.assert_close(maps, method(nn.Sequential(nn.ReLU(), network[1]), x, 1, of=of))
+    assert method(network, x.requires_grad_(), 1, of=of, create_graph=True).requires_grad
+
+
+@EVERY
 def test_maps_follow_the_dtype_of_the_images(method):
     network = convolutional()
     wanted = method(network, images())

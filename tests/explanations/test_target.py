@@ -28,8 +28,12 @@ def test_a_network_is_an_ensemble_of_one_that_shares_its_memory():
 
 
 def test_without_a_target_the_class_is_that_of_the_model_average():
-    ensemble, x = Ensemble.from_networks(networks()), torch.rand(7, 2, 3)
+    members, x = networks(), 9 * torch.randn(40, 2, 3)
+    with torch.no_grad():
+        members[0][3].weight *= 10  # one loud draw, which the mean of the logits would follow
+    ensemble = Ensemble.from_networks(members)
     probability = torch.stack([ensemble.module(s)(x).softmax(-1) for s in range(3)]).mean(0)
+    assert (probability.argmax(-1) != ensemble.logits(x).mean(0).argmax(-1)).any()
     assert torch.equal(settle("t", ensemble, x)[1], probability.argmax(-1))
 
 

@@ -169,7 +169,9 @@ def _in_place(func: Callable, args: tuple, kwargs: dict[str, Any]) -> bool:
 
 def _is_linear(name: str, func: Callable, fed: list[Tensor], out: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
     """Whether the function is linear in whatever the images feed."""
-    if not all(t.is_floating_point() for t in fed) or (name in READ and not isinstance(out, Tensor)):
+    if not all(t.is_floating_point() for t in (*fed, *_tensors((out,)))) or (
+        name in READ and not isinstance(out, Tensor)
+    ):
         return False
     kind = KIND.get(name)
     if kind == "first operand":

@@ -5,7 +5,7 @@
 Smilkov, Thorat, Kim, Viegas, Wattenberg, "SmoothGrad: removing noise by adding noise", arXiv:1706.03825.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +55,8 @@ def smooth_grad(
     ensemble, target = settle("smooth_grad", ensemble, x, target, memory=memory, differentiable=create_graph)
     check_copies("smooth_grad", copies)
     check_range("smooth_grad", "spread", spread, 0.0, 1e6)
-    noise = _noise_in_order(x, spread, seed)
-    points = lambda numbers: torch.stack([x + noise(k) for k in numbers])
+    noise = _noise(x, spread, seed)
+    points = lambda numbers: torch.stack([x + next(noise) for _ in numbers])
     weights = [1 / copies] * copies
     return weighted_gradients(
         "smooth_grad", ensemble, x, target, points, weights, of=of, create_graph=create_graph, memory=memory
@@ -69,7 +69,8 @@ def check_copies(call: str, copies: int) -> None:
         raise ValueError(f"{call}: copies must be an integer of at least 1, got {copies!r}.")
 
 
-def _noise_in_order(x: Tensor, spread: float, seed: int) -> Callable[[int], Tensor]:
+def _noise(x: Tensor, spread: float, seed: int) -> Iterator[Tensor]:
     """The noise of one copy of the whole batch after the other, the same in every precision and however it is cut."""
     generator = torch.Generator().manual_seed(seed)
-    return lambda k: spread * torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
+    while True:
+        yield spread * torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)

@@ -7,9 +7,9 @@ from holdfast.scores import label_preserved, softmax_robustness
 
 
 def test_by_hand():
-    clean = torch.tensor([[0.7, 0.2, 0.1], [1.0, 0.0, 0.0], [0.3, 0.3, 0.4]])
-    attacked = torch.tensor([[0.1, 0.6, 0.3], [0.0, 1.0, 0.0], [0.3, 0.3, 0.4]])
-    torch.testing.assert_close(softmax_robustness(clean.log(), attacked.log()), torch.tensor([0.4, 0.0, 1.0]))
+    clean = torch.tensor([[0.5, 0.3, 0.1, 0.1], [1.0, 0.0, 0.0, 0.0], [0.3, 0.2, 0.4, 0.1]])
+    attacked = torch.tensor([[0.2, 0.1, 0.3, 0.4], [0.0, 1.0, 0.0, 0.0], [0.3, 0.2, 0.4, 0.1]])
+    torch.testing.assert_close(softmax_robustness(clean.log(), attacked.log()), torch.tensor([0.7, 0.0, 1.0]))
     assert label_preserved(clean.log(), attacked.log()).tolist() == [False, False, True]
 
 

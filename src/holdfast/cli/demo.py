@@ -92,15 +92,18 @@ def _command() -> str:
 
 
 def _table(result: "Result") -> object:
+    from rich import box
     from rich.table import Table
 
     cell = result.primary
     table = Table(
         title=f"{result.settings['data']['name']}, {cell.attack} at {cell.epsilon:g}, LRP {cell.rule}",
-        caption="k-LRP: share of the most relevant pixels that stay. Difference: mean, 95 % interval, paired by image.",
-    )
-    for column in ("", "accuracy", "under noise", "under FGSM", "under PGD", "k-LRP", "chance", "difference"):
-        table.add_column(column, justify="left" if not column else "right")
+        caption="clean to PGD: accuracy in %.  k-LRP: share of the most relevant pixels that stay under PGD;\n"
+        "chance: for another image's map.  vs deterministic: mean difference, 95 % interval.",
+        title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False,
+    )  # fmt: skip
+    for column in ("", "clean", "noise", "FGSM", "PGD", "k-LRP", "chance", "vs deterministic"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     at = result.masking[result.masking.epsilon.isin([0, cell.epsilon])].set_index(["ensemble", "attack"]).accuracy
     here = lambda frame: frame[
         (frame.attack == cell.attack) & (frame.epsilon == cell.epsilon)
@@ -109,10 +112,10 @@ def _table(result: "Result") -> object:
     scores, differences = here(result.scores).groupby("ensemble"), here(result.comparisons).query("subset == 'all'")
     differences = differences.set_index("ensemble")
     for e in result.ensembles:
-        accuracies = [f"{at[e.name, kind]:.1%}" for kind in ("clean", "random_noise", "fgsm", "pgd")]
+        accuracies = [f"{100 * at[e.name, kind]:.1f}" for kind in ("clean", "random_noise", "fgsm", "pgd")]
         own, difference = scores.get_group(e.name), ""
         if e.name in differences.index:
             d = differences.loc[e.name]
-            difference = f"{d.mean_difference:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+            difference = f"{d.mean_difference:+.3f} \\[{d.low:+.3f}, {d.high:+.3f}]"
         table.add_row(e.title, *accuracies, f"{own.k_lrp.mean():.3f}", f"{own.chance.mean():.3f}", difference)
     return table

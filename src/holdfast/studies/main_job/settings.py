@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from holdfast.budget import Budget
 
 ENSEMBLES = {
-    "deterministic": "Deterministic network",
-    "adversarial": "Adversarially trained network",
+    "deterministic": "Deterministic",
+    "adversarial": "Adversarially trained",
     "deep_ensemble": "Deep ensemble",
     "mean_field": "Mean-field posterior",
 }

@@ -9,14 +9,26 @@ from holdfast.networks.build import build
 from holdfast.networks.conv import conv
 from holdfast.networks.fc2 import fc2
 from holdfast.networks.initialise import initialise
+from holdfast.networks.lenet import lenet
 from holdfast.networks.normalise import Normalise, normalised
+from holdfast.networks.published import PUBLISHED, Published, load_published
+from holdfast.networks.resnet import resnet
+from holdfast.networks.resnet2b import resnet2b
+from holdfast.networks.small import small
 
 __all__ = [
+    "PUBLISHED",
     "Normalise",
+    "Published",
     "activation_module",
     "build",
     "conv",
     "fc2",
     "initialise",
+    "lenet",
+    "load_published",
     "normalised",
+    "resnet",
+    "resnet2b",
+    "small",
 ]

@@ -59,7 +59,7 @@ def normalised(network: nn.Module, mean: float | Sequence[float], std: float | S
     ['normalise', 'output']
     """
     normalise = Normalise(mean, std)
-    if type(network) is nn.Sequential:
+    if type(network) is nn.Sequential and not hasattr(network, "normalise"):
         return nn.Sequential(OrderedDict([("normalise", normalise), *network.named_children()]))
     return nn.Sequential(OrderedDict(normalise=normalise, network=network))
 

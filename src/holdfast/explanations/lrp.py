@@ -1,8 +1,8 @@
 """Layer-wise relevance propagation (LRP): how much each input entry contributed to an output.
 
 Relevance starts at the output to be explained and is handed back layer by layer, each unit's share split over its
-inputs by a rule such as epsilon, `R_i = sum_j a_i w_ij / (z_j + e sign z_j) R_j`. Sources: Bach et al. 2015; Montavon et
-al. 2019 (rules); Achtibat et al. 2024 (attention). The engine is the relevance tape, see `explanations/relevance`.
+inputs by a rule such as epsilon, `R_i = sum_j a_i w_ij / (z_j + e sign z_j) R_j`. Sources: Bach et al. 2015; Montavon
+et al. 2019 (rules); Achtibat et al. 2024 (attention). The engine is the relevance tape, see `explanations/relevance`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ from holdfast.explanations.relevance.starts import Start, check_start
 from holdfast.progress import track
 from holdfast.tiles import MEMORY, Tile
 
+ONE_BY_ONE = 1 << 22  # bytes of activations of a draw above which draws run in turn: faster than side by side
 Maps = Tensor | dict[str, Tensor]
 
 
@@ -85,7 +86,7 @@ class _Explainer:
 
     def __call__(self, x: Tensor, target: Tensor, draws: slice) -> dict[str, Tensor]:
         weights = {k: v[draws] for k, v in self.ensemble.weights.items()}
-        if len(next(iter(weights.values()))) == 1:
+        if draws.stop - draws.start == 1:
             maps = self._one({k: v[0] for k, v in weights.items()}, x, target)
             return {name: m[None] for name, m in maps.items()}
         return torch.vmap(lambda w: self._one(w, x, target))(weights)
@@ -100,6 +101,8 @@ class _Explainer:
 
 def _flat(ensemble: Ensemble, x: Tensor, memory: int) -> Iterator[Tile]:
     tiles = [tile for block in ensemble.tiles(x, memory) for tile in block]
+    if (tiles[0].images.stop - tiles[0].images.start) * ensemble.pair_bytes(x) >= ONE_BY_ONE:
+        tiles = [Tile(slice(i, i + 1), t.images) for t in tiles for i in range(t.draws.start, t.draws.stop)]
     return track(tiles, "explaining", len(tiles))
 
 

@@ -1,5 +1,7 @@
 """Elementwise activations: relevance passes unchanged (LeakyReLU too), as everywhere in the literature."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,38 +9,10 @@ from torch import Tensor
 from holdfast.explanations.relevance.registry import methods, register
 from holdfast.explanations.relevance.tape import Call, Step
 
-_NONNEG = set(methods("relu", "relu6", "sigmoid", "hardsigmoid", "softplus"))
+_NONNEG = set(methods("relu relu6 sigmoid hardsigmoid softplus"))
 _OTHERS = methods(
-    *[
-        "leaky_relu",
-        "elu",
-        "celu",
-        "selu",
-        "gelu",
-        "silu",
-        "mish",
-        "tanh",
-        "hardtanh",
-        "hardswish",
-        "rrelu",
-        "prelu",
-        "logsigmoid",
-        "softsign",
-    ],
-    *[
-        "tanhshrink",
-        "softshrink",
-        "hardshrink",
-        "threshold",
-        "clamp",
-        "clip",
-        "clamp_min",
-        "clamp_max",
-        "erf",
-        "sin",
-        "arctan",
-        "atan",
-    ],
+    "leaky_relu elu celu selu gelu silu mish tanh hardtanh hardswish rrelu prelu logsigmoid softsign tanhshrink "
+    "softshrink hardshrink threshold clamp clip clamp_min clamp_max erf sin arctan atan abs absolute"
 )
 
 
@@ -51,12 +25,6 @@ def activation(call: Call) -> Step:
     if len(call.inputs) > 1 or out.shape != call.inputs[0].shape:
         raise call.refuse("more than one of its inputs descends from the images", "write it as sums and products")
     return Step(out, lambda relevance, walk: (relevance,), "activation", nonneg=call.function in _NONNEG)
-
-
-@register(torch.maximum, torch.minimum)
-def against_constant(call: Call) -> Step:
-    """`max(a, tau)` with a constant or a parameter: an activation (the thresholded linear unit)."""
-    return activation(call)
 
 
 @register(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout)
@@ -76,6 +44,19 @@ def softmax(call: Call) -> Step:
     a, dim, s = p["input"], p["dim"], call.run()
 
     def back(relevance: Tensor, walk: object) -> tuple[Tensor]:
-        return (a * (relevance - s * relevance.sum(dim, keepdim=True)),)
+        finite = torch.where(a == -torch.inf, 0.0, a)  # masked scores
+        return (finite * (relevance - s * relevance.sum(dim, keepdim=True)),)
 
-    return Step(s, back, "softmax", nonneg=True, keeps_zeros=True)
+    return Step(s, back, "softmax", nonneg=True, vanishes=True)
+
+
+@register(F.glu)
+def gated_linear_unit(call: Call) -> Any:
+    """`a sigmoid(b)` of the two halves."""
+    p = call.bind("input", "dim")
+
+    def gate(t: Tensor, dim: int) -> Tensor:
+        a, b = t.chunk(2, dim)
+        return a * b.sigmoid()
+
+    return call.on_tape(gate, p["input"], p.get("dim", -1))

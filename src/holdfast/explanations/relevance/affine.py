@@ -5,65 +5,114 @@ shift per channel) all look alike to a rule: inputs a, outputs z, weights w, bia
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
-import torch
 from torch import Tensor
+
+from holdfast.explanations.relevance.stabiliser import plus, times
 
 Bias = Literal["absorb", "share", "ignore"]
 
 
-@dataclass(slots=True)
+class Geometry(Protocol):
+    """How the inputs, weights and outputs of a kind of map belong together."""
+
+    def forward(self, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """Outputs."""
+
+    def transpose(self, s: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        """`sum_j w_ij s_j` for every input i; `a` shows the inputs' shape."""
+
+    def over(self, v: Tensor) -> Tensor:
+        """A vector with one value per output channel, shaped to meet the outputs."""
+
+    def scaled(self, w: Tensor, k: Tensor) -> Tensor:
+        """Weights of the map whose outputs are `k` times as large, one factor per output channel."""
+
+    def evenly(self, part: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        """What each input receives where every output hands `part` in equal parts to the inputs that it sees."""
+
+    def folds(self, z: Tensor) -> bool:
+        """The outputs' channels are the axis after the batch, so that a batch norm can be folded in."""
+
+
 class Affine:
     """One weighted map.
 
     Attributes:
         a: inputs.
         z: outputs, the bias included.
-        w, b: weights and bias (`b` may be None).
-        forward: `(a, w, b) -> z`.
-        transpose: `(s, w) -> ` what belongs to each input: `sum_j w_ij s_j`.
-        over: shapes a vector with one value per output channel to meet z.
-        scaled: `(w, k) -> ` weights of the map whose outputs are `k` times as large, one factor per output channel.
+        w, b: weights and bias; `b` may be None.
+        geometry: how inputs, weights and outputs belong together.
         nonneg: no input is below zero, for sure.
         relu: a ReLU follows at once, and no relevance arrives where it is off.
+        derived: z did not come out of `forward` itself, so its rounding differs.
         shares: the bias hands its relevance to the inputs in equal parts.
     """
 
-    a: Tensor
-    z: Tensor
-    w: Tensor
-    b: Tensor | None
-    forward: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    transpose: Callable[[Tensor, Tensor], Tensor]
-    over: Callable[[Tensor], Tensor]
-    scaled: Callable[[Tensor, Tensor], Tensor]
-    nonneg: bool = False
-    relu: bool = False
-    shares: bool = False
+    __slots__ = ("_b", "a", "derived", "geometry", "nonneg", "relu", "shares", "w", "z")
 
-    def linear_part(self) -> Tensor:
-        """z without the bias."""
-        return self.z if self.b is None else self.z - self.over(self.b)
+    def __init__(
+        self,
+        a: Tensor,
+        z: Tensor,
+        w: Tensor,
+        b: Tensor | Callable[[], Tensor] | None,
+        geometry: "Geometry",
+        nonneg: bool = False,
+        relu: bool = False,
+        derived: bool = False,
+        shares: bool = False,
+    ) -> None:
+        self.a, self.z, self.w, self._b, self.geometry = a, z, w, b, geometry
+        self.nonneg, self.relu, self.derived, self.shares = nonneg, relu, derived, shares
+
+    @property
+    def b(self) -> Tensor | None:
+        """The bias; worked out when first asked for, since few rules ask."""
+        if callable(self._b):
+            self._b = self._b()
+        return self._b
+
+    def forward(self, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """The map with other inputs, weights or bias."""
+        return self.geometry.forward(a, w, b)
+
+    def transpose(self, s: Tensor, w: Tensor) -> Tensor:
+        """What belongs to each input: `sum_j w_ij s_j`."""
+        return self.geometry.transpose(s, w, self.a)
+
+    def over(self, v: Tensor) -> Tensor:
+        """A vector with one value per output channel, shaped to meet z."""
+        return self.geometry.over(v)
 
     def with_bias(self, bias: Bias) -> "Affine":
         """The same map with another treatment of its bias: absorb, share or ignore."""
-        if self.b is None or bias == "absorb":
+        if bias == "absorb" or self._b is None:
             return self
         if bias == "share":
-            return replace(self, shares=True)
-        return replace(self, z=self.linear_part(), b=None, relu=False)  # the ReLU acts on z with the bias
+            return Affine(self.a, self.z, self.w, self.b, self.geometry, self.nonneg, self.relu, self.derived, True)
+        z = self.z - self.over(self.b)  # a ReLU that follows looks at z with the bias, so it is no longer known here
+        return Affine(self.a, z, self.w, None, self.geometry, self.nonneg, derived=True)
 
-    def folded(self, k: Tensor, shift: Tensor, z: Tensor) -> "Affine":
-        """This map and the scale and shift per channel that follow it, as one map with outputs `z`."""
-        b = shift if self.b is None else shift + k * self.b
-        return replace(self, w=self.scaled(self.w, k), b=b, z=z)
+    def folded(self, scale: "Affine", relu: bool) -> "Affine":
+        """This map and the scale and shift per channel that follow it, as one map."""
+        w = self.geometry.scaled(self.w, scale.w)
+        b = lambda: scale.b if self.b is None else scale.b + scale.w * self.b
+        return Affine(self.a, scale.z, w, b, self.geometry, self.nonneg, relu, derived=True)
 
-    def bias_share(self, part: Tensor) -> Tensor | float:
+    def magnitude(self, w: Tensor) -> Tensor:
+        """Sums of the contributions' magnitudes, `|a||w| + |b|`; `w` are the weights' magnitudes."""
+        a = self.a if self.nonneg else self.a.abs()
+        return self.forward(a, w, None if self.b is None else self.b.abs())
+
+    def spread(self, s: Tensor, t: Tensor, w: Tensor) -> Tensor:
+        """What inputs receive at `s` a unit of their contributions and `t` a unit of those' magnitudes."""
+        back, more = self.transpose(s, self.w), self.transpose(t, w)
+        if self.nonneg:
+            return times(self.a, plus(back, more))
+        return plus(times(self.a, back), times(self.a.abs(), more))
+
+    def bias_share(self, part: Tensor) -> Tensor:
         """The relevance `part` `[like z]` of the bias, handed in equal parts to the inputs that each output sees."""
-        if not self.shares:
-            return 0.0
-        ones = torch.ones_like(self.w)
-        seen = self.forward(torch.ones_like(self.a), ones, None)  # fewer at a padded border
-        return self.transpose(part / seen, ones)
+        return self.geometry.evenly(part, self.w, self.a)

@@ -1,6 +1,7 @@
 """Convolutions and transposed convolutions, in one, two and three dimensions."""
 
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,19 +12,68 @@ from holdfast.explanations.relevance.affine import Affine
 from holdfast.explanations.relevance.registry import register
 from holdfast.explanations.relevance.tape import Call, Step
 
-_DIMENSIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3}
+_DIMENSIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3, torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
 _TRANSPOSED = {F.conv_transpose1d: 1, F.conv_transpose2d: 2, F.conv_transpose3d: 3}
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How a convolution slides: one value per image axis."""
+
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    transposed: bool
+    output_padding: list[int]
+    groups: int
+
+    def forward(self, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """Outputs."""
+        return torch.convolution(
+            a, w, b, self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups
+        )
+
+    def transpose(self, s: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        """`sum_j w_ij s_j` for every input i; only the shape of `a` matters."""
+        where = (self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups)
+        return torch.ops.aten.convolution_backward(s, a, w, None, *where, [True, False, False])[0]
+
+    def over(self, v: Tensor) -> Tensor:
+        """Channels stand before the image axes."""
+        return v.view(-1, *[1] * len(self.stride))
+
+    def scaled(self, w: Tensor, k: Tensor) -> Tensor:
+        """One factor per output channel; transposed weights are `[inputs, outputs / groups, ...]`."""
+        ones = [1] * len(self.stride)
+        if not self.transposed:
+            return k.view(-1, 1, *ones) * w
+        return (w.view(self.groups, -1, *w.shape[1:]) * k.view(self.groups, 1, -1, *ones)).view(w.shape)
+
+    def evenly(self, part: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        """Outputs at a padded border see fewer inputs."""
+        ones = torch.ones_like(w)
+        return self.transpose(part / self.forward(torch.ones_like(a), ones, None).clamp(min=1), ones, a)
+
+    def folds(self, z: Tensor) -> bool:
+        """Channels come right after the batch."""
+        return z.ndim == len(self.stride) + 2
+
+
 @register(*_DIMENSIONS)
-def convolution(call: Call) -> Step:
+def convolution(call: Call) -> Any:
     """`F.conv1d`, `F.conv2d`, `F.conv3d`."""
     n = _DIMENSIONS[call.function]
     p = call.bind("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    stride, dilation = _per_axis(p.get("stride", 1), n), _per_axis(p.get("dilation", 1), n)
-    a, padding = _padded(p["input"], p["weight"], p.get("padding", 0), dilation, n)
-    geometry = (stride, padding, dilation, False, [0] * n, p.get("groups", 1))
-    return _step(call, a, p["weight"], p.get("bias"), geometry, p["input"].shape)
+    dilation, padding = _per_axis(p.get("dilation", 1), n), p.get("padding", 0)
+    if isinstance(padding, str):
+        ends = _same(p["weight"], dilation) if padding == "same" else [0, 0] * n
+        a = call.on_tape(F.pad, p["input"], ends)
+        rest = (p.get("stride", 1), 0, dilation, p.get("groups", 1))
+        return call.on_tape(call.function, a, p["weight"], p.get("bias"), *rest)
+    window = Window(
+        _per_axis(p.get("stride", 1), n), _per_axis(padding, n), dilation, False, [0] * n, p.get("groups", 1)
+    )
+    return _step(call, p, window)
 
 
 @register(*_TRANSPOSED)
@@ -31,48 +81,24 @@ def transposed_convolution(call: Call) -> Step:
     """`F.conv_transpose1d`, `F.conv_transpose2d`, `F.conv_transpose3d`."""
     n = _TRANSPOSED[call.function]
     p = call.bind("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
-    axes = {
-        k: _per_axis(p.get(k, d), n) for k, d in zip(("stride", "padding", "dilation", "output_padding"), (1, 0, 1, 0))
-    }
-    geometry = (axes["stride"], axes["padding"], axes["dilation"], True, axes["output_padding"], p.get("groups", 1))
-    return _step(call, p["input"], p["weight"], p.get("bias"), geometry, p["input"].shape)
+    names = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
+    axes = {name: _per_axis(p.get(name, default), n) for name, default in names.items()}
+    return _step(call, p, Window(**axes, transposed=True, groups=p.get("groups", 1)))
 
 
-def _step(call: Call, a: Tensor, w: Tensor, b: Tensor | None, geometry: tuple, shape: torch.Size) -> Step:
+def _step(call: Call, p: dict, window: Window) -> Step:
     if len(call.inputs) > 1:
         raise call.refuse("its weights descend from the images", "make the weights a parameter")
-    forward = lambda a, w, b: torch.convolution(a, w, b, *geometry)
-    z = forward(a, w, b)
-    scaled = partial(_scaled, groups=geometry[-1], transposed=geometry[3])
-    over = lambda v: v.view(-1, *[1] * len(geometry[0]))
-    back = partial(_transpose, a=a, geometry=geometry)
-    return Step(z, kind="convolution", affine=Affine(a, z, w, b, forward, back, over, scaled))
+    a, w, b = p["input"], p["weight"], p.get("bias")
+    z = window.forward(a, w, b)
+    return Step(z, kind="convolution", affine=Affine(a, z, w, b, window, call.nonneg()))
 
 
-def _transpose(s: Tensor, w: Tensor, a: Tensor, geometry: tuple) -> Tensor:
-    """What belongs to each input; `a` is only looked at for its shape."""
-    stride, padding, dilation, transposed, extra, groups = geometry
-    arguments = (stride, padding, dilation, transposed, extra, groups, [True, False, False])
-    return torch.ops.aten.convolution_backward(s, a, w, None, *arguments)[0]
-
-
-def _scaled(w: Tensor, k: Tensor, groups: int, transposed: bool) -> Tensor:
-    if not transposed:
-        return k.view(-1, *[1] * (w.ndim - 1)) * w
-    # [inputs, outputs / groups, ...]: the outputs of one group meet the inputs of that group
-    grouped = w.view(groups, -1, *w.shape[1:]) * k.view(groups, 1, -1, *[1] * (w.ndim - 2))
-    return grouped.view(w.shape)
-
-
-def _per_axis(value: Any, n: int) -> list[int]:
+def _per_axis(value: int | Sequence[int], n: int) -> list[int]:
     return [value] * n if isinstance(value, int) else list(value) * (n if len(value) == 1 else 1)
 
 
-def _padded(a: Tensor, w: Tensor, padding: Any, dilation: list[int], n: int) -> tuple[Tensor, list[int]]:
-    """The input and the padding in numbers."""
-    if padding == "valid":
-        return a, [0] * n
-    if padding == "same":
-        total = [d * (k - 1) for d, k in zip(dilation, w.shape[2:])]
-        return a, [t // 2 for t in total]
-    return a, _per_axis(padding, n)
+def _same(w: Tensor, dilation: list[int]) -> list[int]:
+    """Padding before and after each image axis, last axis first, that keeps the size."""
+    totals = [d * (k - 1) for d, k in zip(dilation, w.shape[2:])]
+    return [end for t in reversed(totals) for end in (t // 2, t - t // 2)]

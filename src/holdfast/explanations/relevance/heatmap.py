@@ -59,6 +59,7 @@ def heatmap(
     torch.Size([2, 4])
     """
     check_start("heatmap", start)
+    check_evaluation("heatmap", network)
     t = trace("heatmap", network, weights, x, (), nonneg)
     return class_view(t, composite(rule), start, target, (INPUT,))[INPUT]
 
@@ -76,9 +77,8 @@ def trace(
 
     With `stop` the forward ends as soon as all of them are known.
     """
-    check_evaluation(call, network)
     tape, values, numbers = Tape(x, network, nonneg), {}, {INPUT: 0}
-    modules = dict(network.named_modules())
+    modules = dict(network.named_modules()) if layers else {}
     output = None
     with ExitStack() as stack:
         for name in layers:
@@ -89,12 +89,14 @@ def trace(
         try:
             output = functional_call(network, dict(weights), (x,))
         except _AllSeen:
+            tape.numbers.clear()
             return Trace(tape, x, numbers, values)
     _check_output(call, output, tape)
     for name in layers:
         if name not in numbers:
             raise ValueError(f"{call}: layer '{name}' did not run in the forward pass, so no relevance arrives there.")
     numbers[""] = tape.numbers[output]
+    tape.numbers.clear()
     return Trace(tape, output, numbers, values)
 
 

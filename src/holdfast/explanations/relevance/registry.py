@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 Handler = Callable[["Call"], "Step"]
 
 HANDLERS: dict[Callable, Handler] = {}
-REWRITES: dict[Callable, Callable[["Call"], Any]] = {}
 HARMLESS: set[Callable] = set()
+RECTIFIERS = {F.relu, F.relu6, torch.relu, Tensor.relu}
+
+
+# functions that measure activations: what they return may scale activations, and then counts as a constant
+STATISTICS: set[Callable] = set()
+SCALABLE: set[Callable] = set()
 
 
 def register(*functions: Callable) -> Callable[[Handler], Handler]:
@@ -36,20 +41,9 @@ def register(*functions: Callable) -> Callable[[Handler], Handler]:
     return add
 
 
-def rewrite(*functions: Callable) -> Callable[[Callable], Callable]:
-    """Let the decorated function run instead of these torch functions; what it calls is noted."""
-
-    def add(instead: Callable) -> Callable:
-        for function in functions:
-            REWRITES[function] = instead
-        return instead
-
-    return add
-
-
-def methods(*names: str) -> list[Callable]:
-    """The torch functions and tensor methods of these names, those that exist."""
-    found = [getattr(place, name, None) for name in names for place in (torch, Tensor, F)]
+def methods(names: str) -> list[Callable]:
+    """The torch functions and tensor methods of these names (one string, spaces between), those that exist."""
+    found = [getattr(place, name, None) for name in names.split() for place in (torch, Tensor, F)]
     return [f for f in found if callable(f)]
 
 
@@ -65,7 +59,6 @@ def out_of_place(function: Callable, args: tuple, kwargs: dict[str, Any]) -> tup
 def unknown(call: "Call") -> Any:
     """What to do with a function that has no handler: let through what only looks at a tensor, refuse the rest."""
     name = getattr(call.function, "__name__", "")
-    remedy = "rewrite it with functions that have one, or add one with holdfast.explanations.relevance.register"
     if name == "__get__":
         out = call.run()
         if not isinstance(out, Tensor):
@@ -74,7 +67,12 @@ def unknown(call: "Call") -> Any:
         raise call.refuse(
             "the values leave torch here, so relevance cannot follow them", "keep the computation in torch"
         )
-    raise call.refuse("it has no relevance rule", remedy)
+    if name == "__setitem__":
+        raise call.refuse("assignment into a tensor has no relevance rule", "use torch.cat, torch.where or F.pad")
+    raise call.refuse(
+        "it has no relevance rule",
+        "rewrite it with functions that have one, or add one with holdfast.explanations.relevance.register",
+    )
 
 
 _LEAVES_TORCH = {"numpy", "__array__", "tolist", "item", "__float__", "__int__", "__index__", "__bool__"}
@@ -100,93 +98,20 @@ _OUT_OF_PLACE = _in_place_forms()
 # functions whose result carries no relevance: shapes, kinds, comparisons, constants of a tensor's shape
 HARMLESS.update(
     methods(
-        *[
-            "size",
-            "dim",
-            "ndimension",
-            "stride",
-            "numel",
-            "nelement",
-            "element_size",
-            "storage_offset",
-            "data_ptr",
-            "get_device",
-            "type",
-        ],
-        *[
-            "is_contiguous",
-            "is_floating_point",
-            "is_complex",
-            "is_tensor",
-            "is_nonzero",
-            "is_same_size",
-            "is_signed",
-            "is_inference",
-        ],
-        *[
-            "eq",
-            "ne",
-            "lt",
-            "le",
-            "gt",
-            "ge",
-            "equal",
-            "allclose",
-            "isclose",
-            "isnan",
-            "isinf",
-            "isfinite",
-            "argmax",
-            "argmin",
-            "argsort",
-        ],
-        *[
-            "zeros_like",
-            "ones_like",
-            "full_like",
-            "empty_like",
-            "new_zeros",
-            "new_ones",
-            "new_full",
-            "new_empty",
-            "new_tensor",
-        ],
-        *["__len__", "__repr__", "__format__", "__hash__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"],
+        "size dim ndimension stride numel nelement element_size storage_offset data_ptr get_device type "
+        "is_contiguous is_floating_point is_complex is_tensor is_nonzero is_same_size is_signed is_inference "
+        "eq ne lt le gt ge equal allclose isclose isnan isinf isfinite argmax argmin argsort "
+        "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_tensor "
+        "__len__ __repr__ __format__ __hash__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
     )
 )
-HARMLESS.update(
-    getattr(Tensor, name).__get__
-    for name in [
-        "shape",
-        "dtype",
-        "device",
-        "layout",
-        "ndim",
-        "requires_grad",
-        "is_cuda",
-        "is_cpu",
-        "is_mps",
-        "is_nested",
-        "is_sparse",
-        "is_leaf",
-        "grad",
-        "grad_fn",
-        "is_quantized",
-        "is_meta",
-        "is_mkldnn",
-        "is_xla",
-        "is_vulkan",
-        "is_ipu",
-        "is_xpu",
-        "itemsize",
-        "nbytes",
-        "names",
-        "output_nr",
-        "_version",
-        "_backward_hooks",
-        "retains_grad",
-    ]
-    if hasattr(getattr(Tensor, name, None), "__get__")
-)
+_LOOKS = """shape dtype device layout ndim requires_grad is_cuda is_cpu is_mps is_nested is_sparse is_leaf grad grad_fn
+    is_quantized is_meta is_mkldnn is_xla is_vulkan is_ipu is_xpu itemsize nbytes names output_nr _version
+    _backward_hooks retains_grad"""
+HARMLESS.update(getattr(Tensor, n).__get__ for n in _LOOKS.split() if hasattr(getattr(Tensor, n, None), "__get__"))
 HARMLESS.add(torch._assert)
 HARMLESS.add(torch._C._set_grad_enabled)
+STATISTICS.update(
+    [*methods("square pow __pow__ var std var_mean std_mean norm"), torch.linalg.norm, torch.linalg.vector_norm]
+)
+SCALABLE.update(methods("mul multiply __mul__ __rmul__ div divide true_divide __truediv__ __div__"))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.explanations.relevance.affine import Affine, Bias
-from holdfast.explanations.relevance.stabiliser import Stabiliser, times
+from holdfast.explanations.relevance.stabiliser import Stabiliser, plus, times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Epsilon(Rule):
             object.__setattr__(self, "stabiliser", Stabiliser(self.epsilon, relative=False))
 
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
-        s = self.stabiliser.divide(relevance, m.z)  # z is known already: one product with the transposed weights
+        s = self.stabiliser.divide(relevance, m.z, sign=int(m.relu))  # z is known: one product, not two
         back = times(m.a, m.transpose(s, m.w))
         return back + m.bias_share(s * m.over(m.b)) if m.shares else back
 
@@ -86,24 +86,20 @@ class Gamma(Rule):
 
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
         g, size = self.gamma, self.stabiliser.size(m.z)
-        if m.nonneg and m.relu:  # only one branch can matter, and dividing by (1 + g) makes it one pass over w
-            boost = lambda t: F.leaky_relu(t, 1 / (1 + g))
-            w, b = boost(m.w), None if m.b is None else boost(m.b)
-            s = self.stabiliser.divide(relevance, m.forward(m.a, w, b), size / (1 + g))
+        if m.nonneg and m.relu:  # only positive outputs matter; dividing c by 1 + g leaves one pass over the weights
+            w, b = (None if t is None else F.leaky_relu(t, 1 / (1 + g)) for t in (m.w, m.b))
+            s = self.stabiliser.divide(relevance, m.forward(m.a, w, b), size / (1 + g), 1)
             back = times(m.a, m.transpose(s, w))
             return back + m.bias_share(s * m.over(b)) if m.shares else back
-        # y = |a||w| splits aw into (aw + y)/2 >= 0 and (aw - y)/2 <= 0: two products each way serve both signs
-        sign = torch.copysign(torch.ones_like(m.z), m.z + 0.0)
-        y = m.forward(m.a.abs(), m.w.abs(), None)
-        boosted = m.z + (g / 2) * (m.linear_part() + sign * y)
-        b = None
-        if m.b is not None:
-            b = g * torch.where(sign > 0, m.over(m.b.clamp(min=0)), m.over(m.b.clamp(max=0)))
-            boosted = boosted + b
+        # (c + |c|) / 2 is the positive part of a contribution, (c - |c|) / 2 the negative: |a||W| serves both
+        sign = torch.copysign(torch.ones_like(m.z), m.z)
+        w = m.w.abs()
+        boosted = (1 + g / 2) * m.z + (g / 2) * sign * m.magnitude(w)
         s = self.stabiliser.divide(relevance, boosted, size)
-        back = times(m.a, m.transpose((1 + g / 2) * s, m.w))
-        back = back + times(m.a.abs(), m.transpose((g / 2) * sign * s, m.w.abs()))
-        return back + m.bias_share(s * (m.over(m.b) + b)) if m.shares else back
+        t = (g / 2) * sign * s
+        s = (1 + g / 2) * s
+        back = m.spread(s, t, w)
+        return back + m.bias_share(s * m.over(m.b) + t * m.over(m.b.abs())) if m.shares else back
 
 
 @dataclass(frozen=True)
@@ -125,25 +121,24 @@ class AlphaBeta(Rule):
 
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
         size = self.stabiliser.size(m.z)
-        up, down = (None, None) if m.b is None else (m.b.clamp(min=0), m.b.clamp(max=0))
-        share = lambda z, by: by * self.stabiliser.divide(relevance, z, size)
-        if m.nonneg:  # only the weights' sign matters
-            w = m.w.clamp(min=0)
-            s, t = share(m.forward(m.a, w, up), self.alpha), None
-            back = m.transpose(s, w)
-            if self.beta:
-                w = m.w.clamp(max=0)
-                t = share(m.forward(m.a, w, down), self.beta)
-                back = back - m.transpose(t, w)
-            back = times(m.a, back)
-        else:  # as in Gamma: two products forward and two back, where a textbook version takes four and four
-            y, z = m.forward(m.a.abs(), m.w.abs(), None), m.forward(m.a, m.w, None)
-            s = share((z + y) / 2 + (0 if up is None else m.over(up)), self.alpha)
-            t = share((z - y) / 2 + (0 if down is None else m.over(down)), self.beta) if self.beta else 0.0 * s
-            back = times(m.a, m.transpose(s - t, m.w)) + times(m.a.abs(), m.transpose(s + t, m.w.abs()))
-            back = back / 2
-        if m.shares:
-            back = back + m.bias_share(s * m.over(up) - (0 if t is None else t * m.over(down)))
+
+        def share(z: Tensor, by: float) -> Tensor:
+            return self.stabiliser.divide(relevance if by == 1 else by * relevance, z, size, 1 if by > 0 else -1)
+
+        if not m.nonneg:  # as in Gamma: c+ = (c + |c|) / 2, c- = (c - |c|) / 2
+            w, z = m.w.abs(), m.forward(m.a, m.w, m.b) if m.derived else m.z  # rounded alike, c- of all c >= 0 is 0
+            y = m.magnitude(w)
+            s, t = share((z + y) / 2, self.alpha / 2), share((z - y) / 2, -self.beta / 2)
+            back = m.spread(s + t, s - t, w)
+            return back + m.bias_share((s + t) * m.over(m.b) + (s - t) * m.over(m.b.abs())) if m.shares else back
+        back = None
+        for by, keep in ((self.alpha, "min"), (-self.beta, "max")):  # inputs >= 0: only the weights' sign matters
+            if by:
+                w, b = (None if v is None else v.clamp(**{keep: 0}) for v in (m.w, m.b))
+                s = share(m.forward(m.a, w, b), by)
+                part = times(m.a, m.transpose(s, w))
+                part = part + m.bias_share(s * m.over(b)) if m.shares else part
+                back = part if back is None else plus(back, part)
         return back
 
 

@@ -8,11 +8,12 @@ a network's activations are rescaled.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-TINY = 1e-18  # keeps the relative form finite where a whole layer is zero
+TINY = 1e-30  # keeps the relative form finite where a whole layer is zero
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,29 @@ class Stabiliser:
     def size(self, z: Tensor) -> Tensor:
         """e for the layer outputs `z` `[B, ...]`: a number, or one per image `[B, 1, ...]`."""
         if not self.relative:
-            return torch.full((), self.epsilon, dtype=z.dtype, device=z.device)
-        square = (z * z).mean(tuple(range(1, z.ndim)), keepdim=True)
-        return self.epsilon * torch.sqrt(square + TINY**2 if z.dtype == torch.float64 else square + TINY)
+            return _number(self.epsilon, z.dtype, z.device)
+        square = torch.linalg.vector_norm(z, dim=tuple(range(1, z.ndim)), keepdim=True).square()
+        return self.epsilon * torch.sqrt(square * (len(z) / z.numel()) + TINY)
 
-    def divide(self, relevance: Tensor, z: Tensor, size: Tensor | None = None) -> Tensor:
-        """Relevance over stabilised z; `size` is e where the caller knows it (of another z, or scaled)."""
+    def divide(self, relevance: Tensor, z: Tensor, size: Tensor | None = None, sign: int = 0) -> Tensor:
+        """Relevance over stabilised z.
+
+        Args:
+            relevance, z: numerator and denominator.
+            size: e, where the caller knows it: of another z, or scaled.
+            sign: 1 or -1 if z is known to have that sign, or to be zero, wherever relevance is not zero; z is then
+                cut off at zero elsewhere.
+        """
         size = self.size(z) if size is None else size
-        return relevance / plus(torch.copysign(size.expand_as(z) if size.ndim else size, z), z)
+        if not sign:
+            return relevance / plus(torch.copysign(size, z), z)
+        cut = z.clamp(min=0) if sign > 0 else z.clamp(max=0)
+        return relevance / plus(cut, sign * size)
+
+
+@lru_cache(64)
+def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=dtype, device=device)
 
 
 def times(factor: Tensor, fresh: Tensor) -> Tensor:

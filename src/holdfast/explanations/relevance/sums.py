@@ -1,24 +1,47 @@
-"""Sums: each term receives relevance in proportion to its value; factors that are constants leave it alone."""
+"""Sums: each term receives relevance in proportion to its value; a constant term keeps its share, as a bias does."""
 
-import torch
+from typing import Any
+
 from torch import Tensor
 
 from holdfast.explanations.relevance.registry import methods, register
 from holdfast.explanations.relevance.tape import Call, Step
 
 
-@register(*methods("add", "__add__", "__radd__"))
+@register(*methods("add __add__ __radd__"))
 def add(call: Call) -> Step:
-    """`z = t_1 + t_2`: `R_k = t_k / z R`; a constant keeps its share."""
-    out = call.run()
-    terms = call.inputs
-
-    def back(relevance: Tensor, walk: object) -> tuple[Tensor, ...]:
-        s = walk.stabiliser.divide(relevance, out)
-        return tuple((t * s).sum_to_size(t.shape) if t.shape != s.shape else t * s for t in terms)
-
-    sure = call.nonneg() and all(isinstance(t, Tensor) and t in call.tape.numbers for t in call.args)
-    return Step(out, back, "sum", nonneg=sure, keeps_zeros=True)
+    """`z = t + alpha u`."""
+    return _sum(call, 1, call.kwargs.get("alpha", 1))
 
 
-__all__ = ["add", "torch"]
+@register(*methods("sub subtract __sub__"))
+def subtract(call: Call) -> Step:
+    """`z = t - alpha u`."""
+    return _sum(call, 1, -call.kwargs.get("alpha", 1))
+
+
+@register(*methods("rsub __rsub__"))
+def subtract_from(call: Call) -> Step:
+    """`z = u - alpha t`."""
+    return _sum(call, -call.kwargs.get("alpha", 1), 1)
+
+
+@register(*methods("neg negative __neg__ __pos__ positive"))
+def negate(call: Call) -> Step:
+    """`z = -t`: relevance passes."""
+    return Step(call.run(), lambda relevance, walk: (relevance,), "sum")
+
+
+def _sum(call: Call, first: float, second: float) -> Step:
+    """`z = first t + second u`: `R_t = first t / z R`."""
+    p, z = call.bind("input", "other"), call.run()
+    pairs = [(p["input"], first), (p["other"], second)]
+    terms = [(t, k) for t, k in pairs if any(t is known for known in call.inputs)]
+
+    def back(relevance: Tensor, walk: Any) -> tuple[Tensor, ...]:
+        s = walk.stabiliser.divide(relevance, z)
+        parts = (t * s if k == 1 else t * (k * s) for t, k in terms)
+        return tuple(r if r.shape == t.shape else r.sum_to_size(t.shape) for r, (t, k) in zip(parts, terms))
+
+    sure = len(terms) == 2 and first >= 0 and second >= 0 and call.nonneg()
+    return Step(z, back, "sum", nonneg=sure, vanishes=True)

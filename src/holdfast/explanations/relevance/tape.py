@@ -7,13 +7,12 @@ out of place, so the model and the images stay as they are.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from holdfast.explanations.relevance import registry
 from holdfast.explanations.relevance.affine import Affine
@@ -34,7 +33,7 @@ class Step:
         kind: "linear" or "convolution" for maps that take a rule, "norm" for norms, else what it does.
         affine: the weighted map, where this is one; then `back` is not used.
         nonneg: no output is below zero, for sure.
-        keeps_zeros: inputs that are zero receive no relevance; None: if that holds for the output.
+        vanishes: inputs that are zero receive no relevance; None: if that holds for the output.
         view: the output may share memory with the first input.
     """
 
@@ -43,15 +42,14 @@ class Step:
     kind: str = "shape"
     affine: Affine | None = None
     nonneg: bool = False
-    keeps_zeros: bool | None = None
+    vanishes: bool | None = None
     view: bool = False
 
 
 @dataclass(slots=True)
 class Note:
-    """One function on the tape: where it ran, the numbers of its inputs and output, and its step without the output."""
+    """One function on the tape: the module that ran it (for maps), the numbers of its inputs and output, its step."""
 
-    function: Callable
     module: str
     inputs: tuple[int, ...]
     output: int
@@ -78,9 +76,14 @@ class Call:
         """Call the function."""
         return self.function(*self.args, **self.kwargs)
 
+    def on_tape(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
+        """Call another function whose torch functions are noted: to explain one function by others."""
+        with self.tape:
+            return function(*args, **kwargs)
+
     def bind(self, *names: str) -> dict[str, Any]:
         """The arguments by name; `names` are those of the positional ones, in order."""
-        return dict(zip(names, self.args)) | self.kwargs
+        return dict(zip(names, self.args), **self.kwargs)
 
     def nonneg(self) -> bool:
         """No tensor among the inputs is below zero, for sure."""
@@ -89,6 +92,31 @@ class Call:
     def refuse(self, reason: str, remedy: str) -> NotImplementedError:
         """The error to raise where this call cannot be explained."""
         return refuse(self.function, running_module(self.tape.names), reason, remedy)
+
+
+class Numbers:
+    """What is known of each tensor, by identity; keeps the tensors alive, so that no identity is used twice."""
+
+    def __init__(self, known: dict[Tensor, Any] | None = None) -> None:
+        self._known: dict[int, tuple[Tensor, Any]] = {}
+        for t, value in (known or {}).items():
+            self[t] = value
+
+    def __setitem__(self, t: Tensor, value: Any) -> None:
+        self._known[id(t)] = (t, value)
+
+    def __getitem__(self, t: Tensor) -> Any:
+        return self._known[id(t)][1]
+
+    def __contains__(self, t: Tensor) -> bool:
+        return id(t) in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def clear(self) -> None:
+        """Forget everything, and let the tensors go."""
+        self._known.clear()
 
 
 class Tape(TorchFunctionMode):
@@ -103,10 +131,14 @@ class Tape(TorchFunctionMode):
     def __init__(self, x: Tensor, network: nn.Module | None = None, nonneg: bool = False) -> None:
         super().__init__()
         self.notes: list[Note] = []
-        self.numbers = WeakTensorKeyDictionary({x: 0})
-        self.nonneg = [nonneg]
+        self.numbers = Numbers({x: 0})
+        self.nonneg, self.users = [nonneg], [0]  # by number: no value below zero; how many functions read it
+        self.ranks: dict[int, int] = {}  # outputs of linear and convolutional maps, in order
+        self.folds: dict[int, bool] = {}  # of those, which can take in a batch norm
+        self.rectified: set[int] = set()  # numbers that a ReLU reads
         self.names = {} if network is None else {id(m): n for n, m in network.named_modules()}
-        self._replaced = WeakTensorKeyDictionary()  # tensor changed in place -> the tensor that stands for it now
+        self._scales = Numbers()  # measures of activations
+        self._replaced = Numbers()  # tensor changed in place -> the tensor that stands for it now
         self._memory = [0]  # for each number, the number of the tensor whose memory it shares
         self._stale: set[int] = set()  # members of _memory that were changed in place under another name
 
@@ -119,33 +151,71 @@ class Tape(TorchFunctionMode):
         if self._replaced:
             args = tuple(self._current(a) for a in args)
             kwargs = {k: self._current(v) for k, v in kwargs.items()}
-        inputs = tuple(t for t in tensors(args, kwargs) if t in self.numbers)
-        if not inputs:
+        inputs = self._known(self.numbers, args, kwargs)
+        scales = self._known(self._scales, args, kwargs) if self._scales else ()
+        if not inputs and not scales:
             return function(*args, **kwargs)
-        self._check_fresh(inputs, function)
         plain, kwargs, target = registry.out_of_place(function, args, kwargs)
         call = Call(plain, args, kwargs, inputs, self)
-        if plain in registry.REWRITES:
-            with self:
-                return registry.REWRITES[plain](call)
-        handler = registry.HANDLERS.get(plain)
-        step = registry.unknown(call) if handler is None else handler(call)
-        output = step.output if isinstance(step, Step) else step
-        if isinstance(step, Step):
-            self._add(call, step)
+        self._check(call, scales)
+        if not inputs or plain in registry.STATISTICS:
+            output = self._scale(call)
+        else:
+            output = self._note(call)
         if target is not None:
             self._replace(target, output)
         return output
+
+    def _note(self, call: Call) -> Any:
+        """Run a function by its handler, which notes it (or had others noted in its place)."""
+        handler = registry.HANDLERS.get(call.function)
+        step = registry.unknown(call) if handler is None else handler(call)
+        if not isinstance(step, Step):
+            return step
+        output = step.output
+        self._add(call, step)
+        return output
+
+    def _scale(self, call: Call) -> Any:
+        """Run a function that measures activations, or works on such measures: a constant to relevance."""
+        output = call.run()
+        for t in output if isinstance(output, tuple) else (output,):
+            if isinstance(t, Tensor) and t.is_floating_point():
+                self._scales[t] = True
+        return output
+
+    @staticmethod
+    def _known(known: Numbers, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
+        """The tensors among the arguments, those in lists and tuples too, that are in `known`."""
+        found = []
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor):
+                if value in known:
+                    found.append(value)
+            elif isinstance(value, list | tuple):
+                found += [v for v in value if isinstance(v, Tensor) and v in known]
+        return tuple(found)
 
     def _add(self, call: Call, step: Step) -> None:
         output = step.output if isinstance(step.output, Tensor) else step.output[0]
         step.output = None  # the note must not keep alive what the way back does not need
         number = len(self.nonneg)
         numbers = tuple(self.numbers[t] for t in call.inputs)
+        for n in numbers:
+            self.users[n] += 1
         self.nonneg.append(step.nonneg)
+        self.users.append(0)
         self._memory.append(self._memory[numbers[0]] if step.view else number)
         self.numbers[output] = number
-        self.notes.append(Note(call.function, running_module(self.names), numbers, number, step))
+        module = ""
+        if step.affine is not None:
+            module = running_module(self.names)
+            if step.kind != "norm":
+                self.ranks[number] = len(self.ranks)
+                self.folds[number] = step.affine.geometry.folds(output)
+        elif call.function in registry.RECTIFIERS:
+            self.rectified.add(numbers[0])
+        self.notes.append(Note(module, numbers, number, step))
 
     def _replace(self, target: Tensor, output: Tensor) -> None:
         if target in self.numbers:
@@ -160,23 +230,17 @@ class Tape(TorchFunctionMode):
             return type(value)(self._current(v) for v in value)
         return value
 
-    def _check_fresh(self, inputs: tuple[Tensor, ...], function: Callable) -> None:
-        if self._stale and any(self._memory[self.numbers[t]] in self._stale for t in inputs):
-            raise refuse(
-                function,
-                running_module(self.names),
+    def _check(self, call: Call, scales: tuple[Tensor, ...]) -> None:
+        if self._stale and any(self._memory[self.numbers[t]] in self._stale for t in call.inputs):
+            raise call.refuse(
                 "one of its inputs shares memory with a tensor that was changed in place before",
                 "write that change out of place (h = h + y, not h += y on a view)",
             )
-
-
-def tensors(args: tuple, kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    """All tensors among the arguments, those in lists and tuples too."""
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from (v for v in value if isinstance(v, Tensor))
+        if scales and call.inputs and call.function not in registry.SCALABLE:
+            raise call.refuse(
+                "one of its inputs is a measure of activations (a power, norm or variance), which carries no relevance",
+                "use such measures only as factors or divisors of activations, or register a rule for the function",
+            )
 
 
 def running_module(names: dict[int, str]) -> str:

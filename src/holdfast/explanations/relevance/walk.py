@@ -5,43 +5,35 @@ its inputs by its own rule. Batch norm is folded here, on the notes: it leaves i
 input and tells that map its scale and shift.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from holdfast.explanations.relevance.affine import Affine
 from holdfast.explanations.relevance.composites import Composite, Layer
 from holdfast.explanations.relevance.tape import Note, Tape
-
-RULED = ("linear", "convolution")
-_RELUS = {F.relu, F.relu6, torch.relu, Tensor.relu}
 
 
 class Walk:
     """One way back over a tape.
 
-    Attributes:
+    Args:
+        tape: the notes of a forward pass.
         composite: which rule each map takes.
+        again: keep the notes for another walk; otherwise they are dropped as they are used, and memory with them.
+
+    Attributes:
         stabiliser: for divisions outside the rules: residual sums, averages, products.
     """
 
     def __init__(self, tape: Tape, composite: Composite, again: bool = False) -> None:
-        self.composite, self.stabiliser = composite, composite.sums
+        self.tape, self.composite, self.stabiliser = tape, composite, composite.sums
         self._notes = list(tape.notes) if again else tape.notes
-        self._nonneg = tape.nonneg
-        self._users = Counter(number for note in self._notes for number in note.inputs)
-        self._relu = {n.inputs[0] for n in self._notes if n.function in _RELUS}
-        self._makers = {n.output: n for n in self._notes if n.step.affine is not None and n.step.kind in RULED}
-        self._rank = {n.output: i for i, n in enumerate(self._makers.values())}
-        self._folds: dict[int, tuple[Tensor, Tensor, Tensor, bool]] = {}
-        self._relevance: dict[int, Tensor] = {}
-        self._keeps: dict[int, bool] = {}  # the relevance of this number vanishes wherever its value does
+        self._folds: dict[int, tuple[Affine, bool]] = {}
+        self._arrived: dict[int, tuple[Tensor, bool]] = {}
 
-    def __call__(self, starts: Mapping[int, tuple[Tensor, bool]], wanted: Iterable[int]) -> dict[int, Tensor]:
-        """Carry relevance from `starts` back to the numbers `wanted`; without `again` the notes are used up.
+    def __call__(self, starts: Mapping[int, tuple[Tensor, bool]], wanted: Iterable[int]) -> dict[int, Tensor | None]:
+        """Carry relevance from `starts` back to the numbers `wanted`.
 
         Args:
             starts: number -> (relevance that starts there, whether it vanishes wherever the value does).
@@ -50,54 +42,54 @@ class Walk:
         Returns:
             number -> relevance; None where none arrives.
         """
+        arrived, notes = self._arrived, self._notes
+        for number, (relevance, vanishes) in starts.items():
+            self._arrive(number, relevance, vanishes)
         wanted, found = set(wanted), {}
-        for number, (relevance, keeps) in starts.items():
-            self._arrive(number, relevance, keeps)
-        last = min(wanted)
-        while self._notes and self._notes[-1].output > last:
-            note = self._notes.pop()
-            relevance, keeps = self._relevance.pop(note.output, None), self._keeps.pop(note.output, True)
+        nearest = min(wanted)
+        while notes and notes[-1].output > nearest:
+            note = notes.pop()
+            relevance, vanishes = arrived.pop(note.output, (None, True))
             if note.output in wanted:
                 found[note.output] = relevance
             if relevance is not None:
-                self._step(note, relevance, keeps)
-        for number in wanted - found.keys():
-            found[number] = self._relevance.get(number)
-        return found
+                self._hand_back(note, relevance, vanishes)
+        return found | {number: arrived.get(number, (None,))[0] for number in wanted - found.keys()}
 
-    def _arrive(self, number: int, relevance: Tensor | None, keeps: bool) -> None:
+    def _arrive(self, number: int, relevance: Tensor | None, vanishes: bool) -> None:
+        """Add relevance to what a number has collected."""
         if relevance is None:
             return
-        there = self._relevance.get(number)
-        self._relevance[number] = relevance if there is None else there + relevance
-        self._keeps[number] = self._keeps.get(number, True) and keeps
+        if number in self._arrived:
+            there, before = self._arrived[number]
+            relevance, vanishes = there + relevance, before and vanishes
+        self._arrived[number] = relevance, vanishes
 
-    def _step(self, note: Note, relevance: Tensor, keeps: bool) -> None:
+    def _hand_back(self, note: Note, relevance: Tensor, vanishes: bool) -> None:
         step = note.step
         if step.affine is not None:
-            back, keeps = self._through_map(note, relevance, keeps)
+            part, vanishes = self._through_map(note, relevance, vanishes)
+            return self._arrive(note.inputs[0], part, vanishes)
+        if step.vanishes is not None:
+            vanishes = step.vanishes
+        for number, part in zip(note.inputs, step.back(relevance, self), strict=True):
+            self._arrive(number, part, vanishes)
+
+    def _through_map(self, note: Note, relevance: Tensor, vanishes: bool) -> tuple[Tensor, bool]:
+        tape, m, kind = self.tape, note.step.affine, note.step.kind
+        relu = vanishes and note.output in tape.rectified and tape.users[note.output] == 1
+        if kind == "norm":
+            source = note.inputs[0]
+            if tape.folds.get(source) and tape.users[source] == 1:
+                self._folds[source] = (m, relu)
+                return relevance, vanishes
+            rank = None
         else:
-            back = step.back(relevance, self)
-            keeps = keeps if step.keeps_zeros is None else step.keeps_zeros
-        for number, part in zip(note.inputs, back, strict=True):
-            self._arrive(number, part, keeps)
-
-    def _through_map(self, note: Note, relevance: Tensor, keeps: bool) -> tuple[tuple[Tensor], bool]:
-        source = note.inputs[0]
-        m = replace(note.step.affine, nonneg=self._nonneg[source])
-        if note.step.kind == "norm" and source in self._makers and self._users[source] == 1:
-            self._folds[source] = (m.w, m.b, m.z, self._relu_follows(note.output, keeps))
-            return (relevance,), keeps
-        if note.output in self._folds:
-            k, shift, z, relu = self._folds.pop(note.output)
-            m = replace(m.folded(k, shift, z), relu=relu)
-        else:
-            m.relu = self._relu_follows(note.output, keeps)
-        rule = self.composite.rule(self._layer(note))
-        return (rule(m, relevance),), rule.keeps_zeros
-
-    def _relu_follows(self, number: int, keeps: bool) -> bool:
-        return keeps and self._users[number] == 1 and number in self._relu
-
-    def _layer(self, note: Note) -> Layer:
-        return Layer(note.module, note.step.kind, self._rank.get(note.output), len(self._rank))
+            rank = tape.ranks[note.output]
+            fold = self._folds.pop(note.output, None)
+            if fold is None:
+                m.relu = relu
+            else:
+                m = m.folded(*fold)
+        rule = self.composite.rule(Layer(note.module, kind, rank, len(tape.ranks)))
+        return rule(m, relevance), rule.keeps_zeros

@@ -9,8 +9,8 @@ Black Box", arXiv:1605.01713.
 from torch import Tensor, nn
 
 from holdfast.ensemble import Ensemble
-from holdfast.explanations.saliency import saliency
-from holdfast.explanations.target import Of, Target
+from holdfast.explanations.gradients import weighted_gradients
+from holdfast.explanations.target import Of, Target, settle
 from holdfast.tiles import MEMORY
 
 
@@ -44,5 +44,8 @@ def gradient_times_input(
     >>> torch.allclose(gradient_times_input(network, x, 1).sum(-1), network(x)[:, 1])
     True
     """
-    maps = saliency(ensemble, x, target, of=of, create_graph=create_graph, memory=memory)
+    call = "gradient_times_input"
+    ensemble, target = settle(call, ensemble, x, target, memory=memory, differentiable=create_graph)
+    point = lambda numbers: x[None]
+    maps = weighted_gradients(call, ensemble, x, target, point, [1.0], of=of, create_graph=create_graph, memory=memory)
     return x * maps if create_graph else maps.mul_(x.detach())

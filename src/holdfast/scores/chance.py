@@ -9,8 +9,8 @@ agreement for nominal scales", 1960).
 
 There are two levels, and they differ. With attacked maps of other images, as above, 0 means that nothing of this image
 is left beyond what all attacked maps have in common. With their clean maps (give the clean maps twice), 0 means that
-the attacked map is as far off as the explanation of another image; this level does not depend on the attack. For k-LRP at
-20 percent of `fc2` on MNIST under FGSM at 0.2 they were 0.34 and 0.46, where the score itself was 0.54.
+the attacked map is as far off as the explanation of another image; this level does not depend on the attack. For k-LRP
+at 20 percent of `fc2` on MNIST under FGSM at 0.2 they were 0.34 and 0.46, where the score itself was 0.54.
 """
 
 from collections.abc import Callable

@@ -4,14 +4,17 @@ An attack is an objective (`holdfast.attacks.objectives`) raised by a search (on
 """
 
 from holdfast.attacks.as_module import as_module
-from holdfast.attacks.attacked import Attacked
+from holdfast.attacks.attack_explanation import MovedExplanation, attack_explanation
+from holdfast.attacks.attacked import Attacked, Check
 from holdfast.attacks.auto_pgd import auto_pgd, auto_pgd_targeted
 from holdfast.attacks.carlini_wagner import carlini_wagner
-from holdfast.attacks.masking import Check, Masking, masking_report
+from holdfast.attacks.explanation_objectives import away, mass_centre, overlap_below, target_map, target_region, top_k
+from holdfast.attacks.masking import Masking, masking_report
 from holdfast.attacks.minimal_norm import minimal_norm
 from holdfast.attacks.one_step import fgsm
 from holdfast.attacks.projected_gradient import pgd
 from holdfast.attacks.random_noise import random_noise
+from holdfast.attacks.smoothing import smoothed
 from holdfast.attacks.square import square
 from holdfast.attacks.transfer import transfer, transfer_table
 from holdfast.attacks.worst_case import worst_case
@@ -20,16 +23,25 @@ __all__ = [
     "Attacked",
     "Check",
     "Masking",
+    "MovedExplanation",
     "as_module",
+    "attack_explanation",
     "auto_pgd",
     "auto_pgd_targeted",
+    "away",
     "carlini_wagner",
     "fgsm",
     "masking_report",
+    "mass_centre",
     "minimal_norm",
+    "overlap_below",
     "pgd",
     "random_noise",
+    "smoothed",
     "square",
+    "target_map",
+    "target_region",
+    "top_k",
     "transfer",
     "transfer_table",
     "worst_case",

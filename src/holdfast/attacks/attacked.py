@@ -48,6 +48,25 @@ class Attacked:
         return (self.predicted == y).double().mean(1).tolist()
 
 
+@dataclass(frozen=True)
+class Check:
+    """A check of an attack or a model, with its pass rule and a plain sentence.
+
+    Attributes:
+        name: which.
+        passed: whether the pass rule holds.
+        value: the figure, or figures, that the rule is about.
+        rule: the pass rule.
+        sentence: what was found, in plain words; where the check failed, what that means.
+    """
+
+    name: str
+    passed: bool
+    value: Any
+    rule: str
+    sentence: str
+
+
 def sizes(moved: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The linf and the l2 size `[...]` of `moved - x`, both of shape `[..., B, *image]`, `x` `[B, *image]`."""
     d = (moved - x).flatten(-(x.ndim - 1))

@@ -71,9 +71,10 @@ def carlini_wagner(
     check_range("carlini_wagner", "step_size", step_size, 0, 1e6, open_low=True)
     check_range("carlini_wagner", "initial_const", initial_const, 0, 1e10, open_low=True)
     check_range("carlini_wagner", "confidence", confidence, 0, 1e10)
+    whole = unbounded("carlini_wagner", budget, x)
     search = Search(
-        "carlini_wagner", ensemble, x, y, budget=unbounded(budget, x), objective=objective, targeted=targeted,
-        smallest=True, memory=memory,
+        "carlini_wagner", ensemble, x, y, budget=whole, objective=objective, targeted=targeted, smallest=True,
+        memory=memory,
     )  # fmt: skip
     const = torch.full_like(search.radius, initial_const)
     low, high = torch.zeros_like(const), torch.full_like(const, torch.inf)

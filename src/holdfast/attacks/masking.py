@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.attacks.attacked import Check
 from holdfast.attacks.one_step import fgsm
 from holdfast.attacks.projected_gradient import pgd
 from holdfast.attacks.random_noise import random_noise
@@ -25,25 +26,6 @@ from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
 
 SLACK = 0.01  # share of the images by which a weaker attack may seem stronger, by chance
-
-
-@dataclass(frozen=True)
-class Check:
-    """One sign of masking.
-
-    Attributes:
-        name: which.
-        passed: whether the pass rule holds.
-        value: the figure, or figures, that the rule is about.
-        rule: the pass rule.
-        sentence: what was found, in plain words; where the check failed, what that means.
-    """
-
-    name: str
-    passed: bool
-    value: Any
-    rule: str
-    sentence: str
 
 
 @dataclass(frozen=True)

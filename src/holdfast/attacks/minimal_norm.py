@@ -19,7 +19,7 @@ from holdfast.attacks.auto_pgd import other_classes
 from holdfast.attacks.objectives import margin_towards
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_range
+from holdfast.checks import check_images, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -64,7 +64,7 @@ def minimal_norm(
     """
     check_range("minimal_norm", "steps", steps, 1, 1_000_000)
     check_range("minimal_norm", "n_target_classes", n_target_classes, 0, 1_000_000)
-    whole = unbounded(budget, x)
+    whole = unbounded("minimal_norm", budget, x)
     search = Search("minimal_norm", ensemble, x, y, budget=whole, objective="margin", smallest=True, memory=memory)
     descend(search, steps=steps, rows=search.waiting)
     for target in other_classes(search).T[:n_target_classes]:
@@ -75,8 +75,10 @@ def minimal_norm(
     return search.report("minimal_norm", cut(search, budget), budget, settings)
 
 
-def unbounded(budget: Budget, x: Tensor) -> Budget:
-    """The same norm and pixel range with the one radius that reaches every valid image."""
+def unbounded(call: str, budget: Budget, x: Tensor) -> Budget:
+    """The same norm and pixel range with the one radius that reaches every valid image; images and radii checked."""
+    check_images(call, x)
+    budget.check_inside(call, x)
     return Budget(budget.norm, budget.farthest(x), budget.lower, budget.upper)
 
 

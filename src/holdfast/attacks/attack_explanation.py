@@ -1,0 +1,266 @@
+"""Attack on explanations: move the heatmap within a budget while the decision stays.
+
+    raise D(R(x'), R(x))   subject to   x' in the budget,   class(x') = class(x)
+
+Projected gradient ascent with true derivatives through the heatmap (Ghorbani, Abid, Zou 2019, arXiv 1710.10547;
+Dombrowski et al. 2019, arXiv 1906.07983), usually on a smoothed copy of the ensemble; whether an image is better is
+always decided on the original one. For several draws the map is the posterior mean, and its derivative is pulled back
+block by block. A self-test says whether the objective really rose: attacks that step along something else than its
+derivative (a detached heatmap, say) do not pass it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from holdfast.attacks.attacked import Attacked, Check
+from holdfast.attacks.explanation_objectives import MapCriterion, MapObjective
+from holdfast.attacks.search import Search
+from holdfast.attacks.smoothing import smoothed
+from holdfast.budget import Budget
+from holdfast.checks import check_range
+from holdfast.ensemble import Ensemble
+from holdfast.progress import track
+from holdfast.tiles import MEMORY, tiles
+
+Explain = Callable[[Ensemble, Tensor, Tensor], Tensor]  # (ensemble, x [b, ...], class [b]) -> maps [s, b, *image]
+SECOND_ORDER = 6  # memory of a derivative through a heatmap, in units of a forward pass
+HALVINGS = 4  # how often a step that would change the decision is halved before it is given up
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MovedExplanation(Attacked):
+    """Attacked images of an attack on explanations. `success`: the decision is kept and the criterion met.
+
+    Attributes:
+        maps, clean_maps: posterior mean maps `[E, B, *image]` of the attacked and `[B, *image]` of the clean images.
+        objective_before, objective_after: the objective on the clean images `[B]` and the attacked ones `[E, B]`.
+        self_test: whether the objective rose, with a sentence.
+    """
+
+    maps: Tensor
+    clean_maps: Tensor
+    objective_before: Tensor
+    objective_after: Tensor
+    self_test: Check
+
+
+def attack_explanation(
+    ensemble: Ensemble,
+    x: Tensor,
+    y: Tensor,
+    *,
+    explain: Explain,
+    objective: MapObjective,
+    budget: Budget,
+    criterion: MapCriterion | None = None,
+    steps: int = 50,
+    step_size: float | None = None,
+    beta: float | tuple[float, float] | None = 10.0,
+    constraint: Literal["projection", "penalty", "none"] = "projection",
+    n_restarts: int = 1,
+    seed: int = 0,
+    memory: int = MEMORY,
+) -> MovedExplanation:
+    """Move explanations.
+
+    Args:
+        ensemble: whose explanations are attacked; one image is made against the mean map of all its draws.
+        x: images `[B, *image]` within the budget's pixel range.
+        y: the class `[B]` that is explained, and kept wherever the ensemble gives it to the clean image: usually
+            `ensemble.predict(x)`.
+        explain: (ensemble, images `[b, ...]`, classes `[b]`) -> maps `[s, b, *image]`, differentiable in the images.
+        objective: what to raise, of `holdfast.attacks.explanation_objectives`.
+        budget: norm, one radius or several, and pixel range.
+        criterion: when an explanation counts as moved; by default when the objective rose at all.
+        steps: gradient steps of each restart.
+        step_size: length of a step in parts of the radius; `2.5 / steps` unless given.
+        beta: sharpness of the softplus that replaces ReLU for the derivatives; a pair for one that grows from the
+            first value to the second; None to follow the original network.
+        constraint: "projection" halves a step that would change the decision, or leaves it out; "penalty" adds a pull
+            back where the margin of the decision has become small; "none" lets decisions change. Images whose
+            decision changed never count as best, unless with "none".
+        n_restarts: starts; the first at the clean image, the others at random points of the budget.
+        seed: seed of the random starts.
+        memory: budget in bytes for the work of one moment.
+
+    Returns:
+        The image with the highest objective per input and radius among those that keep the decision.
+
+    >>> from holdfast.attacks.explanation_objectives import top_k
+    >>> network = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> ensemble, x = Ensemble.from_networks(network), torch.rand(4, 6)
+    >>> def gradient_times_input(ensemble, x, y):
+    ...     score = ensemble.call(x).gather(-1, y.expand(len(ensemble), -1)[..., None]).sum()
+    ...     return (x * torch.autograd.grad(score, x, create_graph=True)[0])[None]
+    >>> result = attack_explanation(
+    ...     ensemble, x, ensemble.predict(x), explain=gradient_times_input, objective=top_k(30),
+    ...     budget=Budget("linf", .2), steps=5,
+    ... )
+    >>> bool(result.label_kept.all()), bool((result.objective_after >= result.objective_before).all())
+    (True, True)
+    """
+    call = "attack_explanation"
+    check_range(call, "steps", steps, 1, 1_000_000)
+    check_range(call, "n_restarts", n_restarts, 1, 1_000_000)
+    step_size = 2.5 / steps if step_size is None else step_size
+    check_range(call, "step_size", step_size, 0, 1e6, open_low=True)
+    if constraint not in ("projection", "penalty", "none"):
+        raise ValueError(f"{call}: constraint must be 'projection', 'penalty' or 'none', got {constraint!r}.")
+    search = Search(call, ensemble, x, y, budget=budget, memory=memory)
+    run = _Run(search, explain, objective, constraint)
+    generator = torch.Generator().manual_seed(seed)
+    for restart in range(n_restarts):
+        start = search.x if restart == 0 else budget.random(search.x, search.radius, generator)
+        run.climb(start, _betas(beta, steps), step_size)
+    return run.finish(criterion, dict(steps=steps, step_size=step_size, beta=beta, n_restarts=n_restarts, seed=seed))
+
+
+class _Run:
+    """One attack under way: the maps of the clean images, and the best image found so far for every row."""
+
+    def __init__(self, search: Search, explain: Explain, objective: MapObjective, constraint: str) -> None:
+        self.search, self.explain, self.objective, self.constraint = search, explain, objective, constraint
+        count = len(search.clean)
+        self.images = torch.arange(count, device=search.x.device).repeat(len(search.budget.epsilons))
+        self.decision = search.clean.argmax(-1).repeat(len(search.budget.epsilons))
+        self.clean_maps = self._maps(search.ensemble, search.x[:count], search.y[:count])
+        self.before = objective(self.clean_maps, self.clean_maps, self.images[:count])
+        self.value = self.before.repeat(len(search.budget.epsilons))
+
+    def climb(self, start: Tensor, betas: list[float | None], step_size: float) -> None:
+        search, moved = self.search, self._allowed(start, self.search.x)
+        stride = search.spread(step_size * search.radius)
+        for beta in track(betas, "attacking explanations"):
+            model = search.ensemble if beta is None else smoothed(search.ensemble, beta)
+            direction = search.steepest(self._gradient(model, moved), moved)
+            if self.constraint == "penalty":
+                direction = direction + self._pull(moved)
+            moved = self._allowed(search.project(moved + stride * direction, search.rows), moved)
+            self._note(moved)
+
+    def finish(self, criterion: MapCriterion | None, settings: dict) -> MovedExplanation:
+        search, shape = self.search, (len(self.search.budget.epsilons), -1)
+        settings |= dict(objective=self.objective.__name__, constraint=self.constraint)
+        settings |= dict(criterion=criterion.__name__ if criterion else "objective rose")
+        plain = search.finish("attack_explanation", settings)
+        maps = self._maps(search.ensemble, search.best, search.y)
+        clean = self.clean_maps[self.images]
+        after = self.objective(maps, clean, self.images).view(shape)
+        moved = criterion(maps, clean, self.images).view(shape) if criterion else after > self.before
+        parts = plain.__dict__ | {"success": plain.label_kept & moved}
+        return MovedExplanation(
+            **parts, maps=maps.unflatten(0, shape), clean_maps=self.clean_maps, objective_before=self.before,
+            objective_after=after, self_test=_self_test(self.before, after),
+        )  # fmt: skip
+
+    def _note(self, moved: Tensor) -> None:
+        maps = self._maps(self.search.ensemble, moved, self.search.y)
+        value = self.objective(maps, self.clean_maps[self.images], self.images)
+        better = value > self.value
+        if self.constraint != "none":
+            better &= self._keeps(moved)
+        self.search.best = torch.where(self.search.spread(better), moved, self.search.best)
+        self.value = torch.where(better, value, self.value)
+
+    def _keeps(self, moved: Tensor) -> Tensor:
+        return self.search.ensemble.predict(moved, memory=self.search.memory) == self.decision
+
+    def _allowed(self, proposal: Tensor, from_where: Tensor) -> Tensor:
+        """The proposals, those that would change a decision drawn back towards where they came from."""
+        if self.constraint != "projection":
+            return proposal
+        for _ in range(HALVINGS):
+            bad = ~self._keeps(proposal)
+            if not bool(bad.any()):
+                return proposal
+            half = self.search.project((proposal + from_where) / 2, self.search.rows)
+            proposal = torch.where(self.search.spread(bad), half, proposal)
+        return torch.where(self.search.spread(self._keeps(proposal)), proposal, from_where)
+
+    def _pull(self, moved: Tensor) -> Tensor:
+        """A step towards the decision for images whose margin has fallen below a tenth of the clean image's."""
+        log_p = self.search.clean
+        top = log_p.topk(2, -1).values
+        enough = 0.1 * (top[:, 0] - top[:, 1])[self.images]
+
+        def safety(logits: Tensor, images: slice) -> Tensor:
+            return -self.search.objective(logits, self.decision[images])  # minus the margin of being wrong
+
+        value, gradient = self.search.ensemble.value_and_gradient(moved, safety, memory=self.search.memory)
+        return self.search.steepest(gradient, moved) * self.search.spread(1.0 * (value < enough))
+
+    def _maps(self, ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
+        """Posterior mean maps `[N, *image]`, without their graphs."""
+        parts = []
+        for block in self._blocks(x):
+            t, labels = x[block[0].images].detach(), y[block[0].images]
+            parts.append(sum(self._part(ensemble, t, labels, tile.draws).detach() for tile in block) / len(ensemble))
+        return torch.cat(parts)
+
+    def _gradient(self, ensemble: Ensemble, x: Tensor) -> Tensor:
+        """Derivative of the objective in the images, through the mean map, pulled back draw block by draw block."""
+        gradient = torch.empty_like(x)
+        for block in self._blocks(x):
+            rows = block[0].images
+            labels, draws = self.search.y[rows], len(ensemble)
+            t = x[rows].detach().requires_grad_()
+            kept = self._part(ensemble, t, labels, block[0].draws) if len(block) == 1 else None
+            mean = kept if kept is not None else self._maps(ensemble, t, labels) * draws
+            leaf = (mean.detach() / draws).requires_grad_()
+            images = self.images[rows]
+            value = self.objective(leaf, self.clean_maps[images], images)
+            (back,) = torch.autograd.grad(value.sum(), leaf)
+            total = torch.zeros_like(t)
+            for tile in block:
+                maps = kept if kept is not None else self._part(ensemble, t, labels, tile.draws)
+                total += torch.autograd.grad(maps, t, back / draws)[0]
+            gradient[rows] = total
+        if not bool(torch.isfinite(gradient).all()):
+            raise ValueError(
+                "attack_explanation: the objective's gradient holds NaN or infinite values; use a rule with a "
+                "stabiliser, or a smaller beta."
+            )
+        return gradient
+
+    def _part(self, ensemble: Ensemble, t: Tensor, labels: Tensor, draws: slice) -> Tensor:
+        """Maps of some draws, summed `[b, *image]`, differentiable in `t`."""
+        t = t if t.requires_grad else t.requires_grad_()
+        with torch.enable_grad():
+            maps = self.explain(ensemble[draws], t, labels)
+        if not isinstance(maps, Tensor) or maps.ndim != t.ndim + 1 or maps.shape[1] != len(t):
+            got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+            raise ValueError(f"attack_explanation: explain must return maps [s, b, *image], got {got}.")
+        if not maps.requires_grad:
+            raise ValueError(
+                "attack_explanation: the maps do not depend differentiably on the images; explain must keep the graph "
+                "(create_graph=True for gradient methods)."
+            )
+        return maps.sum(0)
+
+    def _blocks(self, x: Tensor) -> list:
+        cost = SECOND_ORDER * self.search.ensemble.pair_bytes(x)
+        return list(tiles(cost, len(self.search.ensemble), len(x), self.search.memory))
+
+
+def _betas(beta: float | tuple[float, float] | None, steps: int) -> list[float | None]:
+    if beta is None or isinstance(beta, int | float):
+        return [beta] * steps
+    first, last = beta
+    return [first * (last / first) ** (i / max(1, steps - 1)) for i in range(steps)]
+
+
+def _self_test(before: Tensor, after: Tensor) -> Check:
+    rose = (after > before).double().mean().item()
+    gain = (after - before).mean().item()
+    return Check(
+        "objective_rose",
+        rose >= 0.5 and gain > 0,
+        rose,
+        "the objective rises on at least half of the images",
+        f"the objective rose on {rose:.1%} of the images, by {gain:.3g} on average"
+        + ("." if rose >= 0.5 and gain > 0 else ": the attack did not work, so maps that stay prove nothing."),
+    )

@@ -1,0 +1,155 @@
+"""Objectives on explanations: what an attack on heatmaps raises.
+
+Each takes the maps of the attacked images `[b, *image]`, those of the clean images, and the numbers `[b]` of the images
+in the batch that the attack was given, and returns one value per image. `r` is the share of a pixel, `|R_i| / sum |R|`,
+channels summed first; `T` the pixels with the k percent largest |R| on the clean image.
+
+    top_k           -sum_{i in T} r_i                          (Ghorbani, Abid, Zou 2019, arXiv 1710.10547)
+    target_region   sum_{i in A} r_i for a region A            (the same)
+    mass_centre     |c(r) - c(r_clean)|, c the mean position   (the same)
+    target_map      correlation of R with another map          (Dombrowski et al. 2019, arXiv 1906.07983)
+    away            -correlation of R with the clean image's
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from holdfast.checks import check_range
+
+MapObjective = Callable[[Tensor, Tensor, Tensor], Tensor]  # (maps, clean maps, which images) -> value per image [b]
+MapCriterion = Callable[[Tensor, Tensor, Tensor], Tensor]  # the same -> whether the explanation counts as moved [b]
+
+
+def top_k(k: float) -> MapObjective:
+    """Take relevance away from the `k` percent of pixels that had most of it.
+
+    >>> clean = torch.tensor([[[[4., 1.], [0., 3.]]]])
+    >>> top_k(50)(torch.tensor([[[[1., 1.], [1., 1.]]]]), clean, torch.tensor([0]))
+    tensor([-0.5000])
+    """
+    check_range("top_k", "k", k, 0, 100, open_low=True)
+
+    def objective(maps: Tensor, clean: Tensor, images: Tensor) -> Tensor:
+        return -(shares(maps) * top_pixels(clean, k)).sum(1)
+
+    return _named(objective, f"top_k({k:g})")
+
+
+def target_region(region: Tensor) -> MapObjective:
+    """Bring relevance into a region: a mask `[H, W]` for all images, or one each `[B, H, W]`.
+
+    >>> region = torch.tensor([[True, False], [False, False]])
+    >>> target_region(region)(torch.tensor([[[[3., 1.], [0., 0.]]]]), None, torch.tensor([0]))
+    tensor([0.7500])
+    """
+    if not isinstance(region, Tensor) or region.dtype != torch.bool:
+        raise TypeError("target_region: region must be a tensor of booleans, one mask [H, W] or one per image.")
+    if not bool(region.any()):
+        raise ValueError("target_region: the region holds no pixel.")
+
+    def objective(maps: Tensor, clean: Tensor | None, images: Tensor) -> Tensor:
+        pixels = shares(maps)
+        one = region.flatten().numel() == pixels.shape[1]
+        mask = region.flatten()[None] if one else region[images.to(region.device)].flatten(1)
+        if mask.shape[1] != pixels.shape[1]:
+            raise ValueError(
+                f"target_region: the mask has {mask.shape[1]} pixels per image, the maps {pixels.shape[1]}; "
+                "channels are summed, so give masks [H, W]."
+            )
+        return (pixels * mask.to(pixels.device)).sum(1)
+
+    return _named(objective, "target_region")
+
+
+def mass_centre() -> MapObjective:
+    """Move the centre of the relevance, in pixels, away from where it was.
+
+    >>> clean = torch.tensor([[[[1., 0.], [0., 0.]]]])
+    >>> mass_centre()(torch.tensor([[[[0., 1.], [0., 0.]]]]), clean, torch.tensor([0]))
+    tensor([1.])
+    """
+
+    def objective(maps: Tensor, clean: Tensor, images: Tensor) -> Tensor:
+        # squared under the root plus a grain: the derivative of a length is not defined where nothing has moved
+        return ((_centre(maps) - _centre(clean)).square().sum(1) + 1e-12).sqrt()
+
+    return _named(objective, "mass_centre")
+
+
+def target_map(target: Tensor) -> MapObjective:
+    """Make the map look like another one `[*image]`, or like one for each image `[B, *image]`: raise the correlation.
+
+    >>> target = torch.tensor([[[0., 2.], [0., 0.]]])
+    >>> target_map(target)(torch.tensor([[[[0., 5.], [0., 0.]]]]), None, torch.tensor([0])).round(decimals=4)
+    tensor([1.])
+    """
+
+    def objective(maps: Tensor, clean: Tensor | None, images: Tensor) -> Tensor:
+        goal = target[None] if target.ndim == maps.ndim - 1 else target[images.to(target.device)]
+        return correlation(maps, goal.to(maps).expand_as(maps))
+
+    return _named(objective, "target_map")
+
+
+def away() -> MapObjective:
+    """Make the map unlike the clean image's: lower their correlation."""
+    return _named(lambda maps, clean, images: -correlation(maps, clean), "away")
+
+
+def overlap_below(k: float, threshold: float) -> MapCriterion:
+    """Criterion: less than `threshold` of the `k` percent most relevant pixels (by |R|) are still among them.
+
+    >>> clean = torch.tensor([[[[4., 1.], [0., 3.]]]])
+    >>> overlap_below(50, 0.6)(torch.tensor([[[[4., 3.], [0., 1.]]]]), clean, torch.tensor([0]))
+    tensor([True])
+    """
+    check_range("overlap_below", "k", k, 0, 100, open_low=True)
+    check_range("overlap_below", "threshold", threshold, 0, 1, open_low=True)
+
+    def criterion(maps: Tensor, clean: Tensor, images: Tensor) -> Tensor:
+        before, after = top_pixels(clean, k), top_pixels(maps, k)
+        return (before & after).sum(1) < threshold * before.sum(1)
+
+    return _named(criterion, f"overlap_below({k:g}, {threshold:g})")
+
+
+def shares(maps: Tensor) -> Tensor:
+    """Share of every pixel in a map's absolute relevance: maps `[b, *image]` to `[b, pixels]`."""
+    size = pixels(maps).abs()
+    return size / size.sum(1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny)
+
+
+def pixels(maps: Tensor) -> Tensor:
+    """Maps `[b, C, H, W]` to `[b, H * W]`, channels summed; maps of other shapes are flattened."""
+    return (maps.sum(1) if maps.ndim == 4 else maps).flatten(1)
+
+
+def top_pixels(maps: Tensor, k: float) -> Tensor:
+    """The `k` percent of pixels with the largest |R| `[b, pixels]`, at least one."""
+    size = pixels(maps.detach()).abs()
+    count = max(1, round(size.shape[1] * k / 100))
+    return torch.zeros_like(size, dtype=torch.bool).scatter(1, size.topk(count, 1).indices, True)
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's correlation of two stacks of maps, image by image `[b]`; zero where a map is constant."""
+    a, b = (pixels(m) - pixels(m).mean(1, keepdim=True) for m in (a, b))
+    tiny = torch.finfo(a.dtype).tiny ** 0.5
+    return (a * b).sum(1) / (a.norm(dim=1).clamp(min=tiny) * b.norm(dim=1).clamp(min=tiny))
+
+
+def _centre(maps: Tensor) -> Tensor:
+    height, width = (1, *maps.shape[1:])[-2:]
+    share = shares(maps)
+    if share.shape[1] != height * width:
+        raise ValueError(f"mass_centre: maps must be images [b, C, H, W] or [b, H, W], got {tuple(maps.shape)}.")
+    place = torch.arange(height * width, device=maps.device)
+    row, column = place // width, place % width
+    return torch.stack([(share * row).sum(1), (share * column).sum(1)], 1)
+
+
+def _named(function: Callable, name: str) -> Callable:
+    function.__name__ = name
+    return function

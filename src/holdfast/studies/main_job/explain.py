@@ -2,7 +2,8 @@
 
 The explained class is the one that the ensemble gives the *clean* image, for every draw and for the attacked image
 too, so that a changed label does not by itself change the question. A heatmap is the mean over draws of LRP from that
-class's logit; scores compare the clean with the attacked heatmap, at the input and at every learnable layer.
+class's logit; scores compare the clean with the attacked heatmap, at the input and at every hidden learnable layer. Chance is what the
+clean heatmap of another image scores: it does not depend on the attack.
 """
 
 from collections.abc import Iterator, Mapping
@@ -92,7 +93,7 @@ def _compare(job: MainJob, clean: Maps, moved: Maps) -> Iterator[dict[str, objec
         after = moved[layer]
         kind = {"channels": "sum" if layer == INPUT else "separate", "image_axes": before.ndim - 1}
         kept = scores.k_lrp(before, after, k=job.k, **kind)
-        chance = scores.chance_level(scores.k_lrp, before, after, k=job.k, seed=job.seed, **kind)
+        chance = scores.chance_level(scores.k_lrp, before, before, k=job.k, seed=job.seed, **kind)
         yield {
             "layer": layer,
             "image": range(len(before)),

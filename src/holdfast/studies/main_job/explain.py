@@ -2,8 +2,8 @@
 
 The explained class is the one that the ensemble gives the *clean* image, for every draw and for the attacked image
 too, so that a changed label does not by itself change the question. A heatmap is the mean over draws of LRP from that
-class's logit; scores compare the clean with the attacked heatmap, at the input and at every hidden learnable layer. Chance is what the
-clean heatmap of another image scores: it does not depend on the attack.
+class's logit; scores compare the clean with the attacked heatmap, at the input and at every hidden learnable layer.
+Chance is what the clean heatmap of another image scores: it does not depend on the attack.
 """
 
 from collections.abc import Iterator, Mapping

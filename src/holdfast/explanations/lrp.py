@@ -12,12 +12,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_images, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.explanations.relevance.composites import Composite, composite
 from holdfast.explanations.relevance.heatmap import INPUT, check_evaluation, class_view, trace, unit_view
 from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, check_start
+from holdfast.explanations.target import Target, settle
 from holdfast.progress import track
 from holdfast.tiles import MEMORY, Tile
 
@@ -28,7 +28,7 @@ Maps = Tensor | dict[str, Tensor]
 def lrp(
     ensemble: Ensemble | nn.Module,
     x: Tensor,
-    target: Tensor | int | None = None,
+    target: Target = None,
     *,
     rule: Rule | Composite | Any = Epsilon(),  # noqa: B008, immutable
     start: Start = "logit",
@@ -59,11 +59,11 @@ def lrp(
     >>> lrp(net, torch.rand(2, 1, 4, 4), rule=Epsilon(1e-6)).shape
     torch.Size([1, 2, 1, 4, 4])
     """
-    ensemble = _ensemble(ensemble)
-    check_images("lrp", x)
+    if isinstance(ensemble, nn.Module):
+        check_evaluation("lrp", ensemble)
     check_start("lrp", start)
+    ensemble, target = settle("lrp", ensemble, x, 0 if view == "unit" else target, memory=memory)
     layers = _layers(ensemble.network, layer, view)
-    target = _target(ensemble, x, target, view, memory)
     explain = _Explainer(ensemble, composite(rule), start, layers, view, bool((x >= 0).all()))
     maps: dict[str, Tensor] = {}
     with torch.no_grad():
@@ -106,15 +106,6 @@ def _flat(ensemble: Ensemble, x: Tensor, memory: int) -> Iterator[Tile]:
     return track(tiles, "explaining", len(tiles))
 
 
-def _ensemble(ensemble: Ensemble | nn.Module) -> Ensemble:
-    if isinstance(ensemble, nn.Module):
-        check_evaluation("lrp", ensemble)
-        return Ensemble.from_networks(ensemble)
-    if not isinstance(ensemble, Ensemble):
-        raise TypeError(f"lrp: expected an Ensemble or an nn.Module, got {type(ensemble).__name__}.")
-    return ensemble
-
-
 def _layers(network: nn.Module, layer: str | Sequence[str] | None, view: str) -> list[str]:
     if view not in ("class", "unit"):
         raise ValueError(f"lrp: view must be 'class' or 'unit', got {view!r}.")
@@ -127,14 +118,3 @@ def _layers(network: nn.Module, layer: str | Sequence[str] | None, view: str) ->
             near = get_close_matches(str(name), known, 3, 0.4) or known[:6]
             raise ValueError(f"lrp: the network has no module '{name}'; near names: {', '.join(map(repr, near))}.")
     return names
-
-
-def _target(ensemble: Ensemble, x: Tensor, target: Tensor | int | None, view: str, memory: int) -> Tensor:
-    if view == "unit":
-        return torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    if target is None:
-        return ensemble.predict(x, memory=memory)
-    if isinstance(target, int) and not isinstance(target, bool):
-        target = torch.full((len(x),), target, device=x.device)
-    check_labels("lrp", target, len(x))
-    return target.to(x.device)

@@ -1,31 +1,46 @@
 """Masking report: signs that a model looks robust only because the attack on it failed.
 
 A model whose gradients are masked (saturated, rounded away, cut off, drawn at random) survives gradient attacks without
-being robust (Athalye, Carlini, Wagner 2018, arXiv 1802.00420; Carlini et al. 2019, arXiv 1902.06705). Each check below
-has a pass rule and says in one plain sentence what a failure means.
+being robust (Athalye, Carlini, Wagner 2018, arXiv 1802.00420; Carlini et al. 2019, arXiv 1902.06705). Each check has a
+pass rule and says in one plain sentence what a failure means.
 
-    saturation      share of images whose largest probability rounds to 1
-    zero_gradient   share of (draw, image) pairs where the gradient of the ordinary cross-entropy is exactly zero
-    order           accuracy must fall from random noise over one step to many steps
+    deterministic    the same images get the same answer
+    differentiable   there is a gradient at all
+    logits           the outputs are not probabilities
+    saturation       the largest probabilities do not round to 1
+    zero_gradient    gradients of the ordinary cross-entropy are not exactly zero, per draw and image
+    order            accuracy falls from random noise over one step and many steps to the worst case
+    sizes            attacked images use their radius
+    radius           accuracy falls with the radius, to chance where every image is allowed        (thorough)
+    black_box        a search without gradients breaks nothing that gradients left                 (thorough)
+    logit_scale      multiplying the logits changes nothing                                        (thorough)
+    restarts         random starts agree                                                           (thorough)
+    transfer         images made on other models do no more harm than those made on this one       (with others)
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from holdfast.attacks import masking_checks
 from holdfast.attacks.attacked import Check
-from holdfast.attacks.one_step import fgsm
-from holdfast.attacks.projected_gradient import pgd
-from holdfast.attacks.random_noise import random_noise
+from holdfast.attacks.masking_figures import (
+    answers_alike,
+    answers_probabilities,
+    basic_attacks,
+    is_differentiable,
+    saturation_rate,
+    thorough_figures,
+    zero_gradients,
+)
 from holdfast.budget import Budget
+from holdfast.checks import check_images, check_labels, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
 
-SLACK = 0.01  # share of the images by which a weaker attack may seem stronger, by chance
+__all__ = ["Masking", "masking_report", "saturation_rate", "zero_gradients"]
 
 
 @dataclass(frozen=True)
@@ -60,21 +75,33 @@ def masking_report(
     y: Tensor,
     *,
     budget: Budget,
+    thorough: bool = False,
+    others: Mapping[str, Ensemble] | None = None,
     steps: int = 40,
+    queries: int = 1000,
     seed: int = 0,
     memory: int = MEMORY,
 ) -> Masking:
-    """Look for masked gradients of an ensemble under the largest radius of a budget.
+    """Look for masked gradients of an ensemble under a budget.
 
     Args:
         ensemble: what was, or will be, attacked.
         x: images `[B, *image]` within the budget's pixel range.
         y: true labels `[B]`.
         budget: norm, radii and pixel range.
-        steps: gradient steps of the strongest attack.
+        thorough: also try everything at the largest radius: the worst case with its query-based search, other radii,
+            scaled logits, three starts. Costs about thirty times as much.
+        others: other ensembles by name, whose attacked images are shown to this one (makes the report thorough).
+        steps: gradient steps of each attack.
+        queries: queries of Square.
         seed: seed of noise and starts.
         memory: budget in bytes for the work of one moment.
 
+    Returns:
+        The checks and their figures. Where the model answers the same images differently, or has no gradients, checks
+        that cannot be made are left out.
+
+    >>> import torch
     >>> network = torch.nn.Linear(4, 2, bias=False)
     >>> network.weight.data = 500 * torch.tensor([[1., 1., 0., 0.], [0., 0., 1., 1.]])
     >>> x = torch.tensor([[.9, .9, .1, .1], [.1, .1, .9, .9]])
@@ -82,89 +109,53 @@ def masking_report(
     >>> report.failed
     ('saturation', 'zero_gradient')
     """
-    saturated = saturation_rate(ensemble, x, memory=memory)
-    zero = zero_gradients(ensemble, x, y, memory=memory)
-    attacked = {
-        "random_noise": random_noise(ensemble, x, y, budget=budget, seed=seed, memory=memory),
-        "one_step": fgsm(ensemble, x, y, budget=budget, memory=memory),
-        "many_steps": pgd(ensemble, x, y, budget=budget, steps=steps, seed=seed, memory=memory),
-    }
-    accuracy = {"clean": (ensemble.predict(x, memory=memory) == y).double().mean().item()}
-    accuracy |= {name: result.accuracy(y) for name, result in attacked.items()}
+    check_images("masking_report", x)
+    check_labels("masking_report", y, len(x))
+    budget.check_inside("masking_report", x)
+    check_range("masking_report", "steps", steps, 1, 1_000_000)
+    figures: dict[str, Any] = {"images": len(x), "draws": len(ensemble), "epsilons": list(budget.epsilons)}
+    figures["deterministic"] = answers_alike(ensemble, x, memory=memory)
+    if figures["deterministic"]:
+        figures |= _answers(ensemble, x, y, memory)
+        given = dict(budget=budget, steps=steps, seed=seed, memory=memory)
+        figures |= _attacks(ensemble, x, y, figures, **given)
+        if (thorough or others) and figures["differentiable"]:
+            figures |= thorough_figures(ensemble, x, y, others=others or {}, queries=queries, **given)
+    return Masking(tuple(masking_checks.of(figures)), figures)
+
+
+def _answers(ensemble: Ensemble, x: Tensor, y: Tensor, memory: int) -> dict[str, Any]:
+    logits = ensemble.logits(x, memory=memory)
+    check_labels("masking_report", y, len(x), logits.shape[-1])
+    differentiable = is_differentiable(ensemble, x)
     figures = {
-        "epsilons": list(budget.epsilons),
-        "saturation_rate": saturated,
-        "zero_gradient_rate": zero.double().mean().item(),
-        "zero_gradient_rate_per_draw": zero.double().mean(1).tolist(),
-        "zero_gradient_rate_per_image": zero.double().mean(0).tolist(),
-        "images_without_any_gradient": zero.all(0).double().mean().item(),
-        "accuracy": accuracy,
+        "classes": logits.shape[-1],
+        "differentiable": differentiable,
+        "probabilities": answers_probabilities(logits),
+        "saturation_rate": saturation_rate(ensemble, x, memory=memory),
+    }
+    if differentiable:
+        zero = zero_gradients(ensemble, x, y, memory=memory)
+        figures |= {
+            "zero_gradient_rate": zero.double().mean().item(),
+            "zero_gradient_rate_per_draw": zero.double().mean(1).tolist(),
+            "zero_gradient_rate_per_image": zero.double().mean(0).tolist(),
+            "images_without_any_gradient": zero.all(0).double().mean().item(),
+        }
+    return figures
+
+
+def _attacks(
+    ensemble: Ensemble, x: Tensor, y: Tensor, figures: Mapping[str, Any], *, budget: Budget, **given: Any
+) -> dict[str, Any]:
+    attacked = basic_attacks(ensemble, x, y, budget=budget, gradients=figures["differentiable"], **given)
+    accuracy = {"clean": (ensemble.predict(x, memory=given["memory"]) == y).double().mean().item()}
+    found = {
+        "accuracy": accuracy | {name: result.accuracy(y) for name, result in attacked.items()},
         "size_linf": {name: result.size_linf.mean(1).tolist() for name, result in attacked.items()},
         "size_l2": {name: result.size_l2.mean(1).tolist() for name, result in attacked.items()},
     }
-    return Masking((_saturation(figures), _zero_gradient(figures), _order(figures)), figures)
-
-
-def saturation_rate(ensemble: Ensemble, x: Tensor, *, memory: int = MEMORY) -> float:
-    """Share of (draw, image) pairs whose largest softmax probability is exactly 1 in the ensemble's own precision."""
-    return (ensemble.logits(x, memory=memory).softmax(-1).amax(-1) == 1).double().mean().item()
-
-
-def zero_gradients(ensemble: Ensemble, x: Tensor, y: Tensor, *, memory: int = MEMORY) -> Tensor:
-    """`[S, B]`: whether the input gradient of a draw's cross-entropy, taken the ordinary way, is exactly zero."""
-
-    def ordinary(labels: Tensor, logits: Tensor, images: slice) -> Tensor:
-        return torch.nn.functional.cross_entropy(logits[0], labels[images], reduction="none")
-
-    zero = []
-    for draw in range(len(ensemble)):
-        one = ensemble[draw : draw + 1]
-        _, gradient = one.value_and_gradient(x, lambda logits, images: ordinary(y, logits, images), memory=memory)
-        zero.append((gradient.flatten(1) == 0).all(1))
-    return torch.stack(zero)
-
-
-def _saturation(figures: Mapping[str, Any]) -> Check:
-    rate = figures["saturation_rate"]
-    return Check(
-        "saturation",
-        rate <= 0.1,
-        rate,
-        "at most 10 % of the probabilities round to 1",
-        f"{rate:.1%} of the largest probabilities are exactly 1"
-        + ("." if rate <= 0.1 else ": probabilities hide the logits, and attacks that use them fail for that reason."),
-    )
-
-
-def _zero_gradient(figures: Mapping[str, Any]) -> Check:
-    rate = figures["zero_gradient_rate"]
-    return Check(
-        "zero_gradient",
-        rate <= 0.01,
-        rate,
-        "at most 1 % of the gradients are exactly zero",
-        f"{rate:.1%} of the gradients of the ordinary cross-entropy are exactly zero"
-        + ("." if rate <= 0.01 else ": an attack that follows them does not move there, which is no robustness."),
-    )
-
-
-def _order(figures: Mapping[str, Any]) -> Check:
-    accuracy = figures["accuracy"]
-    rows = [("random noise", accuracy["random_noise"]), ("one step", accuracy["one_step"])]
-    rows.append(("many steps", accuracy["many_steps"]))
-    broken = [
-        f"{weak} leaves {w:.1%} right, {strong} {s:.1%}"
-        for (weak, weaker), (strong, stronger) in pairwise(rows)
-        for w, s in zip(weaker, stronger, strict=True)
-        if s > w + SLACK
-    ]
-    listed = ", ".join(f"{name} {values[-1]:.1%}" for name, values in rows)
-    return Check(
-        "order",
-        not broken,
-        {name: values for name, values in rows},
-        f"accuracy falls from random noise to one step to many steps (within {SLACK:.0%})",
-        f"accuracy clean {accuracy['clean']:.1%}, {listed}."
-        if not broken
-        else f"a weaker attack does more harm than a stronger one ({'; '.join(broken)}): gradients mislead the search.",
-    )
+    if "many_steps" in attacked:
+        pairs = zip(attacked["many_steps"].images, budget.epsilons, strict=True)
+        found["size_share"] = [(budget.size(images, x).mean() / epsilon).item() for images, epsilon in pairs]
+    return found

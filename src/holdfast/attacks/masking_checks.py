@@ -1,0 +1,178 @@
+"""Checks of the masking report: from figures to a verdict and a plain sentence, one function each.
+
+A weaker attack may seem stronger by chance: by 1 % of the images, or by two images where these are few.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from holdfast.attacks.attacked import Check
+
+Figures = Mapping[str, Any]
+
+
+def deterministic(figures: Figures) -> Check:
+    """The same images get the same answer."""
+    found = figures["deterministic"]
+    return _check(
+        "deterministic", found, found, "the same images get the same logits twice",
+        "the same images get the same answer",
+        "the model answers the same images differently each time: attacks chase noise; fix its draws as an ensemble",
+    )  # fmt: skip
+
+
+def differentiable(figures: Figures) -> Check:
+    """There is a gradient at all."""
+    return _check(
+        "differentiable", figures["differentiable"], figures["differentiable"], "the logits have a gradient",
+        "gradients of the logits exist",
+        "no gradient reaches the images (detached or not differentiable): gradient attacks cannot even be tried",
+    )  # fmt: skip
+
+
+def logits(figures: Figures) -> Check:
+    """The model returns logits, not probabilities."""
+    found = figures["probabilities"]
+    return _check(
+        "logits", not found, found, "the outputs are not all between 0 and 1 with sum 1",
+        "the outputs are logits",
+        "the outputs are probabilities: a second softmax flattens them, and losses on them lose their gradient",
+    )  # fmt: skip
+
+
+def saturation(figures: Figures) -> Check:
+    """Probabilities do not round to 1."""
+    rate = figures["saturation_rate"]
+    return _check(
+        "saturation", rate <= 0.1, rate, "at most 10 % of the largest probabilities round to 1",
+        f"{rate:.1%} of the largest probabilities are exactly 1",
+        f"{rate:.1%} of the largest probabilities are exactly 1: attacks through probabilities fail for that reason",
+    )  # fmt: skip
+
+
+def zero_gradient(figures: Figures) -> Check:
+    """Gradients are not exactly zero."""
+    rate = figures["zero_gradient_rate"]
+    found = f"{rate:.1%} of the gradients of the ordinary cross-entropy are exactly zero"
+    return _check(
+        "zero_gradient", rate <= 0.01, rate, "at most 1 % of the gradients are exactly zero",
+        found, f"{found}: an attack that follows them does not move there, which is no robustness",
+    )  # fmt: skip
+
+
+def order(figures: Figures) -> Check:
+    """Stronger attacks leave less right."""
+    accuracy = figures["accuracy"]
+    rows = [(name.replace("_", " "), values) for name, values in accuracy.items() if name != "clean"]
+    if "worst_case" in figures:  # at the largest radius only
+        rows = [(name, values[-1:]) for name, values in rows] + [("worst case", [figures["worst_case"]])]
+    broken = [
+        f"{weak} leaves {w:.1%} right, {strong} {s:.1%}"
+        for (weak, weaker), (strong, stronger) in pairwise(rows)
+        for w, s in zip(weaker, stronger, strict=True)
+        if s > w + _slack(figures)
+    ]
+    listed = ", ".join(f"{name} {values[-1]:.1%}" for name, values in rows)
+    return _check(
+        "order", not broken, dict(rows), "accuracy falls from random noise to one step, many steps and the worst case",
+        f"accuracy clean {accuracy['clean']:.1%}, {listed}",
+        f"a weaker attack does more harm than a stronger one ({'; '.join(broken)}): gradients mislead the search",
+    )  # fmt: skip
+
+
+def sizes(figures: Figures) -> Check:
+    """Attacked images use their budget."""
+    share = min(figures["size_share"])
+    return _check(
+        "sizes", share >= 0.8, figures["size_share"], "images attacked in many steps use at least 80 % of the radius",
+        f"images attacked in many steps use {share:.1%} of the radius on average",
+        f"images attacked in many steps use only {share:.1%} of the radius: the attack stopped or cancelled itself",
+    )  # fmt: skip
+
+
+def radius(figures: Figures) -> Check:
+    """More radius means less accuracy, down to chance where every image is allowed."""
+    epsilons, accuracy = figures["accuracy_by_radius"].values()
+    falls = all(b <= a + _slack(figures) for a, b in pairwise(accuracy))
+    reaches = accuracy[-1] <= 1 / figures["classes"] + _slack(figures)
+    listed = ", ".join(f"{a:.1%} at {e:.3g}" for e, a in zip(epsilons, accuracy, strict=True))
+    return _check(
+        "radius", falls and reaches, accuracy, "accuracy falls with the radius, to chance where every image is allowed",
+        f"accuracy falls to {accuracy[-1]:.1%} where every image is allowed ({listed})",
+        f"accuracy does not fall to chance with the radius ({listed}): the search does not find what is there",
+    )  # fmt: skip
+
+
+def black_box(figures: Figures) -> Check:
+    """A search without gradients breaks nothing that gradients could not."""
+    share = figures["broken_by"]["square"]
+    return _check(
+        "black_box", share <= _slack(figures), share, "Square breaks at most 1 % more than all gradient attacks",
+        f"Square, which uses no gradients, breaks {share:.1%} of the images that all gradient attacks left",
+        f"Square, which uses no gradients, breaks {share:.1%} of the images that all gradient attacks left: gradients "
+        "are masked",
+    )  # fmt: skip
+
+
+def transferred(figures: Figures) -> Check:
+    """Images made on other models do no more harm than those made on this one."""
+    own, found = figures["accuracy"]["many_steps"][-1], figures["transferred"]
+    worse = {name: a for name, a in found.items() if a < own - _slack(figures)}
+    listed = ", ".join(f"{name} {a:.1%}" for name, a in found.items())
+    return _check(
+        "transfer", not worse, found, "images made on other ensembles leave no less right than those made on this one",
+        f"images made on other ensembles leave {listed} right, those made on this one {own:.1%}",
+        f"images made on other ensembles ({listed}) do more harm than those made on this one ({own:.1%}): the attack "
+        "on this one fails",
+    )  # fmt: skip
+
+
+def logit_scale(figures: Figures) -> Check:
+    """The scale of the logits is nothing to an attack."""
+    found = figures["logit_scale"]
+    own = found[1.0]
+    spread = max(abs(a - own) for a in found.values()) if figures["draws"] == 1 else own - min(found.values())
+    listed = ", ".join(f"x {s:g}: {a:.1%}" for s, a in found.items())
+    return _check(
+        "logit_scale", spread <= _slack(figures), found,
+        "multiplying the logits by 0.01 or 100 does not make a stronger attack (one network: changes nothing)",
+        f"the attack does not depend on the scale of the logits ({listed} right)",
+        f"the attack depends on the scale of the logits ({listed} right), which changes no decision",
+    )  # fmt: skip
+
+
+def restarts(figures: Figures) -> Check:
+    """Starts agree."""
+    found = figures["restarts"]
+    spread = max(found) - min(found)
+    return _check(
+        "restarts", spread <= 0.05 + _slack(figures), found, "three random starts agree within 5 % of the images",
+        f"three random starts leave between {min(found):.1%} and {max(found):.1%} right",
+        f"three random starts disagree, {min(found):.1%} to {max(found):.1%}: the search depends on luck; use restarts",
+    )  # fmt: skip
+
+
+def of(figures: Figures) -> Iterable[Check]:
+    """All checks whose figures are there, in order."""
+    yield deterministic(figures)
+    if "differentiable" in figures:
+        yield from (differentiable(figures), logits(figures), saturation(figures))
+    if "zero_gradient_rate" in figures:
+        yield zero_gradient(figures)
+    if "accuracy" in figures:
+        yield order(figures)
+    if "size_share" in figures:
+        yield sizes(figures)
+    if "worst_case" in figures:
+        yield from (radius(figures), black_box(figures), logit_scale(figures), restarts(figures))
+    if figures.get("transferred"):
+        yield transferred(figures)
+
+
+def _check(name: str, passed: bool, value: Any, rule: str, good: str, bad: str) -> Check:
+    return Check(name, bool(passed), value, rule, (good if passed else bad) + ".")
+
+
+def _slack(figures: Figures) -> float:
+    return max(0.01, 2 / figures["images"])

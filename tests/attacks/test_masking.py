@@ -1,0 +1,155 @@
+"""Models planted to look robust: each must be caught by a named check, and an honest model by none."""
+
+import json
+
+import pytest
+import torch
+
+from holdfast.attacks import masking_report
+from holdfast.attacks.masking_figures import scaled, zero_gradients
+from holdfast.budget import Budget
+from holdfast.ensemble import Ensemble
+
+BUDGET = Budget("linf", [0.1, 0.2])
+
+
+def fit(network, x, y, scale=None, epochs=12, seed=0):
+    """Train; with `scale` the weights begin as draws of N(0, scale^2) and the rate is theirs."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in network.parameters():
+            own = scale or ((2 / p.shape[-1]) ** 0.5 if p.ndim > 1 else 0.0)
+            p.copy_(own * torch.randn(p.shape, generator=generator))
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2 if scale else 1e-3)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x), generator=generator).split(100):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+            optimiser.step()
+    return network
+
+
+def fc2(width=64):
+    layers = [torch.nn.Flatten(), torch.nn.Linear(64, width), torch.nn.ReLU(), torch.nn.Linear(width, width)]
+    return torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(width, 10))
+
+
+@pytest.fixture(scope="module")
+def images():
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(10, 1, 4, 4, generator=generator)
+    prototypes = torch.nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear")
+    y = torch.arange(1600) % 10
+    x = (prototypes[y] + 0.15 * torch.randn(1600, 1, 8, 8, generator=generator)).clamp(0, 1)
+    return x[:1500], y[:1500], x[1500:], y[1500:]
+
+
+@pytest.fixture(scope="module")
+def honest(images):
+    return Ensemble.from_networks([fit(fc2(), *images[:2], seed=seed) for seed in range(2)])
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+
+class Quantised(Wrapped):
+    def forward(self, x):
+        return self.network((3 * x).round() / 3)
+
+
+class Randomised(Wrapped):
+    def forward(self, x):
+        return self.network(x) + torch.randn(10)
+
+
+class Probabilities(Wrapped):
+    def forward(self, x):
+        return self.network(x).softmax(-1)
+
+
+class Detached(Wrapped):
+    def forward(self, x):
+        return self.network(x.detach())
+
+
+def wrapped(kind, ensemble):
+    weights = {f"network.{k}": v for k, v in ensemble.weights.items()}
+    return Ensemble(kind(ensemble.network), weights)
+
+
+def loud(ensemble, images):
+    return scaled(ensemble, 100.0)
+
+
+def unit_prior(ensemble, images):
+    """Draws fitted from where a N(0, 1) prior on every weight puts them."""
+    return Ensemble.from_networks([fit(fc2(), *images[:2], scale=1.0, seed=seed) for seed in range(2)])
+
+
+PLANTED = {
+    "loud": (loud, {"saturation", "zero_gradient"}),
+    "unit prior": (unit_prior, {"saturation", "zero_gradient"}),
+    "quantised": (lambda e, _: wrapped(Quantised, e), {"zero_gradient", "sizes"}),
+    "random at call time": (lambda e, _: wrapped(Randomised, e[0]), {"deterministic"}),
+    "random, several draws": (lambda e, _: wrapped(Randomised, e), {"deterministic"}),
+    "probabilities": (lambda e, _: wrapped(Probabilities, e), {"logits"}),
+    "detached": (lambda e, _: wrapped(Detached, e), {"differentiable"}),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_models_are_caught(name, honest, images):
+    plant, expected = PLANTED[name]
+    report = masking_report(plant(honest, images), *images[2:], budget=BUDGET, steps=10)
+    assert expected <= set(report.failed), str(report)
+    assert not report.passed
+
+
+def test_an_honest_model_passes_everything(honest, images):
+    other = Ensemble.from_networks(fit(fc2(), *images[:2], seed=5))
+    report = masking_report(honest, *images[2:], budget=BUDGET, steps=20, queries=200, others={"other": other})
+    assert report.passed, str(report)
+    names = [check.name for check in report.checks]
+    assert names == [
+        "deterministic", "differentiable", "logits", "saturation", "zero_gradient", "order", "sizes", "radius",
+        "black_box", "logit_scale", "restarts", "transfer",
+    ]  # fmt: skip
+    assert str(report).count("pass") >= 12
+    json.dumps(report.figures)
+    json.dumps([check.__dict__ for check in report.checks])
+    for check in report.checks:
+        assert check.sentence.endswith(".")
+        assert check.rule
+
+
+def test_the_thorough_report_catches_quantisation_in_more_ways(honest, images):
+    x, y = images[2][:50], images[3][:50]
+    report = masking_report(
+        wrapped(Quantised, honest), x, y, budget=BUDGET, steps=10, queries=300, others={"honest": honest}
+    )
+    assert {"black_box", "transfer", "radius"} <= set(report.failed), str(report)
+
+
+def test_zero_gradients_against_a_loop(honest, images):
+    x, y = images[2][:7], images[3][:7]
+    loud_ones = scaled(honest, 30.0)
+    found = zero_gradients(loud_ones, x, y)
+    for s in range(2):
+        module = loud_ones.module(s)
+        for i in range(7):
+            t = x[i : i + 1].clone().requires_grad_()
+            torch.nn.functional.cross_entropy(module(t), y[i : i + 1]).backward()
+            assert bool(found[s, i]) == bool((t.grad == 0).all())
+    assert found.any()
+    assert not found.all()
+
+
+def test_bad_input(honest, images):
+    x, y = images[2:]
+    with pytest.raises(ValueError, match=r"masking_report: labels must lie in 0\.\.9"):
+        masking_report(honest, x, y + 1, budget=BUDGET)
+    with pytest.raises(ValueError, match="masking_report: images must lie in the pixel range"):
+        masking_report(honest, 255 * x, y, budget=BUDGET)

@@ -52,6 +52,12 @@ def test_what_is_not_clear_is_neither_gain_nor_equality():
     assert "no difference" not in sentence
 
 
+def test_an_interval_over_zero_is_not_clear_whatever_the_test_says():
+    said, sentence, _ = spoken(pgd=(0.01, -0.001, 0.02, 0.001))
+    assert said.verdict == "unclear"
+    assert "these data do not tell whether" in sentence
+
+
 def test_a_gain_that_the_correction_takes_back():
     said, sentence, _ = spoken(pgd=(0.02, 0.005, 0.035, 0.2))
     assert said.verdict == "unclear"
@@ -96,7 +102,22 @@ def test_failed_checks_and_warnings_are_beside_the_headline():
     assert "1 warning" in facts["Inference"]
     passed = BASE.checks.assign(passed=True)
     _, _, facts = spoken(base=dataclasses.replace(BASE, checks=passed))
-    assert facts["Attack strength"] == "All 6 masking checks passed."
+    assert facts["Attack strength"].endswith("All 6 masking checks passed.")
+
+
+def test_what_the_attack_did_to_the_decisions_is_beside_the_headline():
+    _, _, facts = spoken()
+    cells = BASE.predictions[BASE.predictions["attack"] == "pgd"].groupby("ensemble")
+    falls = [
+        f"{100 * (part[c] == part['label']).mean():.0f}\u202f%"
+        for part in (cells.get_group("mean_field"), cells.get_group("deterministic"))
+        for c in ("clean_predicted", "predicted")
+    ]
+    assert facts["Attack strength"].startswith(
+        "It takes the accuracy of the mean-field posterior from {} to {} and the deterministic network from {} to {}.".format(
+            *falls
+        )
+    )
 
 
 def test_no_checks_is_no_proof():

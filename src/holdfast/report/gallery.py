@@ -1,8 +1,9 @@
 """Gallery: example images with their clean and attacked heatmaps, as PNG data URIs on one common scale per image.
 
-All heatmaps of one image, of every ensemble, clean and attacked, share one linear scale that is symmetric about zero.
-Its end is the 99.5 % quantile of |R| over these maps; what lies beyond has the colour of the end. Red speaks for the
-explained class, blue against it.
+Logits of different ensembles differ in size, and so does their relevance. So both maps of an ensemble are divided
+by the total |R| of its clean map: a pixel's value is its share of the clean map. All heatmaps of one image, of every
+ensemble, clean and attacked, then share one linear scale that is symmetric about zero. Its end is the 99.5 % quantile
+over these maps; what lies beyond has the colour of the end. Red speaks for the explained class, blue against it.
 """
 
 import base64
@@ -74,28 +75,29 @@ def sheet(view: View) -> bytes | None:
         figure = Figure(figsize=(0.9 * (1 + 3 * len(names)), 0.95 * count + 0.4), facecolor="white")
         axes = figure.subplots(count, 1 + 3 * len(names), squeeze=False)
         for i in range(count):
-            limit = _limit(gallery, i)
+            shares = _shares(gallery, i)
+            limit = _limit(shares)
             _show(axes[i, 0], _picture(gallery.images[i]), "clean image" if i == 0 else "")
             for j, name in enumerate(names):
                 title = view.result.ensemble(name).title[:24]
                 heads = (f"{title}\nattacked image", "clean map", "attacked map") if i == 0 else ("", "", "")
-                maps = (gallery.clean_maps[name][i], gallery.attacked_maps[name][i])
                 _show(axes[i, 1 + 3 * j], _picture(gallery.attacked[name][i]), heads[0])
-                for k, values in enumerate(maps):
-                    _show(axes[i, 2 + 3 * j + k], _numpy(values) / limit, heads[1 + k], COLOURS)
+                for k, values in enumerate(shares[name]):
+                    _show(axes[i, 2 + 3 * j + k], values / limit, heads[1 + k], COLOURS)
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
     return file.getvalue()
 
 
 def _example(view: View, gallery: Gallery, i: int) -> Example:
-    limit = _limit(gallery, i)
-    shown = [_shown(view, gallery, name, i, limit) for name in gallery.clean_maps]
+    shares = _shares(gallery, i)
+    limit = _limit(shares)
+    shown = [_shown(view, gallery, name, i, [_heat(values, limit) for values in maps]) for name, maps in shares.items()]
     picture = _uri(_picture(gallery.images[i]))
-    return Example(int(gallery.rows[i]), _class(view, gallery.labels[i]), picture, f"{limit:.2g}", shown)
+    return Example(int(gallery.rows[i]), _class(view, gallery.labels[i]), picture, f"{100 * limit:.2g}", shown)
 
 
-def _shown(view: View, gallery: Gallery, name: str, i: int, limit: float) -> Shown:
+def _shown(view: View, gallery: Gallery, name: str, i: int, heats: list[str]) -> Shown:
     scores = view.scores(name, gallery.attack, gallery.epsilon, gallery.rule)
     kept = scores.loc[scores["image"] == int(gallery.rows[i]), "k_lrp"]
     clean, attacked = gallery.clean_predictions[name][i], gallery.attacked_predictions[name][i]
@@ -103,8 +105,7 @@ def _shown(view: View, gallery: Gallery, name: str, i: int, limit: float) -> Sho
         view.result.ensemble(name).title,
         view.colour(name),
         _uri(_picture(gallery.attacked[name][i])),
-        _heat(_numpy(gallery.clean_maps[name][i]), limit),
-        _heat(_numpy(gallery.attacked_maps[name][i]), limit),
+        *heats,
         _class(view, clean),
         _class(view, attacked),
         int(clean) != int(attacked),
@@ -112,12 +113,21 @@ def _shown(view: View, gallery: Gallery, name: str, i: int, limit: float) -> Sho
     )
 
 
-def _limit(gallery: Gallery, i: int) -> float:
-    """The end of the scale that all heatmaps of one image share."""
+def _shares(gallery: Gallery, i: int) -> dict[str, list["ndarray"]]:
+    """Per ensemble the clean and the attacked map of one image, as shares of the clean map's total |R|."""
+    shares = {}
+    for name, maps in gallery.clean_maps.items():
+        total = float(abs(_numpy(maps[i])).sum())
+        pair = (maps[i], gallery.attacked_maps[name][i])
+        shares[name] = [_numpy(values) / (total if total > 0 else 1.0) for values in pair]
+    return shares
+
+
+def _limit(shares: dict[str, list["ndarray"]]) -> float:
+    """The end of the scale that all heatmaps of one image have in common."""
     import numpy as np
 
-    maps = [_numpy(m[i]).ravel() for stack in (gallery.clean_maps, gallery.attacked_maps) for m in stack.values()]
-    limit = float(np.quantile(np.abs(np.concatenate(maps)), QUANTILE))
+    limit = float(np.quantile(np.abs([values for pair in shares.values() for values in pair]), QUANTILE))
     return limit if limit > 0 else 1.0
 
 

@@ -209,16 +209,31 @@ def _labels(view: View) -> tuple[str, str]:
 
 
 def _strength(view: View) -> tuple[str, str]:
+    """What the attack did to the decisions, and whether the masking checks let one believe it."""
+    return "Attack strength", " ".join(part for part in (_accuracies(view), _checks(view)) if part)
+
+
+def _accuracies(view: View) -> str:
+    p, falls = view.primary, []
+    for name in dict.fromkeys((p.ensemble, BASELINE)):
+        found = view.predictions(name, p.attack, p.epsilon) if name in [e.name for e in view.result.ensembles] else []
+        if len(found):
+            clean, moved = ((found[c] == found["label"]).mean() for c in ("clean_predicted", "predicted"))
+            falls.append(f"{the(_title(view, name))} from {percent(clean, 0)} to {percent(moved, 0)}")
+    return f"It takes the accuracy of {listing(falls)}." if falls else ""
+
+
+def _checks(view: View) -> str:
     checks = view.result.checks
     if checks is None or checks.empty:
-        return "Attack strength", "No masking checks were recorded, so it is not established that the attack worked."
+        return "No masking checks were recorded, so it is not established that the attack worked."
     ran = checks[checks["passed"].notna()]
     failed = ran[~ran["passed"].astype(bool)]
     if failed.empty:
-        return "Attack strength", f"All {len(ran)} masking checks passed."
+        return f"All {len(ran)} masking checks passed."
     names = listing(dict.fromkeys(_title(view, n) for n in failed["ensemble"].dropna()))
     about = f" ({names})" if names else ""
-    return "Attack strength", (
+    return (
         f"{len(failed)} of {len(ran)} masking checks failed{about}: pixels may be kept there because the attack failed."
     )
 

@@ -112,7 +112,7 @@ def _render(view: View, drawn: dict[str, Any]) -> str:
     )
     words = (
         "number", "signed", "interval", "percent", "p_value", "radius", "attack_title", "rule_title", "the", "plain",
-        "listing", "capital",
+        "listing", "capital", "short",
     )  # fmt: skip
     environment.filters |= {name: getattr(wording, name) for name in words}
     environment.filters["drawing"] = lambda plot: Markup(plot.inline)

@@ -100,13 +100,13 @@ def norm_title(name: str | None) -> str:
 
 
 def the(title: str) -> str:
-    """A title inside a sentence: "Deep ensemble" becomes "the deep ensemble", "MC dropout" keeps its case.
+    """A title inside a sentence; one that is only an adjective is given its noun.
 
-    >>> the("Mean-field posterior"), the("MC dropout")
-    ('the mean-field posterior', 'the MC dropout')
+    >>> the("Deep ensemble"), the("MC dropout"), the("Adversarially trained")
+    ('the deep ensemble', 'the MC dropout', 'the adversarially trained network')
     """
     lowered = title[:1].lower() + title[1:] if title[1:2].islower() else title
-    return f"the {lowered}"
+    return f"the {lowered} network" if lowered.endswith(("ic", "ed")) else f"the {lowered}"
 
 
 def listing(items: Iterable[str]) -> str:
@@ -122,6 +122,19 @@ def listing(items: Iterable[str]) -> str:
 def capital(sentence: str) -> str:
     """The sentence with a capital first letter."""
     return sentence[:1].upper() + sentence[1:]
+
+
+def short(value: object) -> str:
+    """A measured value with four digits; anything else as in `plain`.
+
+    >>> short(0.99837812), short([0.15021, 3.0]), short("yes"), short(-14890.4)
+    ('0.9984', '0.1502, 3', 'yes', '−14,890')
+    """
+    if isinstance(value, list | tuple):
+        return ", ".join(map(short, value)) or "none"
+    if not isinstance(value, float) or not math.isfinite(value):
+        return plain(value)
+    return (f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}").replace("-", MINUS)
 
 
 def plain(value: object) -> str:

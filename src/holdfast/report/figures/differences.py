@@ -57,7 +57,7 @@ def _panel(view: View, rule: str, values: dict[tuple[str, str], "ndarray"], limi
         axes.set_yticks(range(len(view.attacks)), [attack_title(a) for a in view.attacks])
         axes.set_ylim(len(view.attacks) - 0.5, -0.5)
         axes.set_xlim(limits)
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=7)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("k-LRP minus that of the deterministic network")

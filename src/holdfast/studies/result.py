@@ -161,7 +161,7 @@ class Result:
             [0, 1]; `k_lrp_signed` the same with the k/2 largest and k/2 smallest pixels; `chance` the level that
             another image's map reaches; `k_lrp_corrected` is (k_lrp - chance) / (1 - chance).
         comparisons: each ensemble minus the baseline, paired by image, for `k_lrp`; `low` and `high` bound the
-            mean difference.
+            mean difference with 95 % confidence.
         masking: per cell, with rows for "clean".
         checks: sentences on gradient masking, `passed` true, false or missing (not run).
         gallery: example images.

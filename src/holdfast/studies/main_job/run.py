@@ -148,7 +148,7 @@ def _settings(job: MainJob, data: Dataset, ensembles: Ensembles) -> dict[str, An
         },
         "network": {"name": job.network, "width": job.width, "activation": "leaky ReLU"},
         "inference": {ENSEMBLES[n]: e.value.diagnostics.settings for n, e in ensembles.items()},
-        "attacks": dict(ATTACKS) | {"PGD": f"{job.steps} steps, {job.n_restarts} start(s)"},
+        "attacks": dict(ATTACKS) | {"pgd": f"{ATTACKS['pgd']}, steps {job.steps}, restarts {job.n_restarts}"},
         "budget": asdict(job.budget()),
         "explanations": "LRP from the logit of the class predicted for the clean image; "
         f"mean over draws; rules: {', '.join(job.rules)}",

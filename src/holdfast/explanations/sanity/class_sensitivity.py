@@ -48,8 +48,8 @@ def class_sensitivity(
     >>> network, x = nn.Linear(9, 2), torch.rand(4, 9)
     >>> with torch.no_grad():
     ...     _ = network.weight[1].copy_(-network.weight[0])
-    >>> class_sensitivity(saliency, network, x, similarity=lambda a, b: torch.cosine_similarity(a, b, -1))
-    tensor([[-1.0000, -1.0000, -1.0000, -1.0000]])
+    >>> class_sensitivity(saliency, network, x, similarity=lambda a, b: torch.cosine_similarity(a, b, -1)).round()
+    tensor([[-1., -1., -1., -1.]])
     """
     call = "class_sensitivity"
     ensemble, target = settle(call, ensemble, x, target, memory=memory)

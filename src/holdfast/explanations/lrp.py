@@ -12,109 +12,211 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from holdfast.checks import check_images, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.explanations.relevance.composites import Composite, composite
-from holdfast.explanations.relevance.heatmap import INPUT, check_evaluation, class_view, trace, unit_view
+from holdfast.explanations.relevance.explainer import Explainer, pieces
+from holdfast.explanations.relevance.heatmap import INPUT, check_evaluation, trace
+from holdfast.explanations.relevance.reductions import Reduction, parts, reduction
 from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, check_start
-from holdfast.explanations.target import Target, settle
+from holdfast.explanations.relevance.tape import module_names
 from holdfast.progress import track
 from holdfast.tiles import MEMORY, Tile
 
-ONE_BY_ONE = 1 << 22  # bytes of activations of a draw above which draws run in turn: faster than side by side
 Maps = Tensor | dict[str, Tensor]
 
 
 def lrp(
     ensemble: Ensemble | nn.Module,
     x: Tensor,
-    target: Target = None,
+    target: Tensor | int | Literal["all"] | Mapping[str, Tensor] | None = None,
     *,
     rule: Rule | Composite | Any = Epsilon(),  # noqa: B008, immutable
     start: Start = "logit",
     layer: str | Sequence[str] | None = None,
     view: Literal["class", "unit"] = "class",
+    reduce: str | Reduction | None = None,
     memory: int = MEMORY,
 ) -> Maps:
-    """Relevance maps of every draw.
+    """Relevance maps of every draw, or what `reduce` keeps of them.
 
     Args:
         ensemble: the networks; a single `nn.Module` is an ensemble of one.
         x: images `[B, ...]`.
-        target: the class to explain: one per image `[B]`, or one for all; None for the class of the Bayesian model
-            average at `x`, the same for every draw.
+        target: the class to explain: one per image `[B]`, one for all, "all" for every class, or None for the class of
+            the Bayesian model average at `x`, the same for every draw. With `view="unit"`: the flat index of the unit,
+            `[B]` or `[S, B]` (for several layers a dict by name), see `strongest_units`; None for the strongest at `x`.
         rule: a rule such as `Epsilon()`, a composite such as `epsilon_plus_flat()`, or a function from `Layer` to rule.
         start: "logit" (relevance starts as the logit's value), "one", "margin" (the logit minus the strongest other),
-            or a function from logits `[B, C]` to the relevance that starts there.
-        layer: None for the images; the name of a module for its output; several names for all of them from one
-            forward pass.
+            or a function from logits `[B, C]` (or activations, for units) to the relevance that starts there.
+        layer: None for the images; the name of a module for its output ("" for the logits, "input" for the images);
+            several names for all of them from one forward pass.
         view: "class": the class relevance arriving at the layer. "unit": the layer's own strongest unit explained at
-            the images.
+            the images. A batch norm is folded into the map before it, whose output then shows the relevance after it.
+        reduce: None for all draws; "mean", "variance", "median", `Quantiles(...)` or `TopCounts(...)` over draws.
         memory: budget in bytes; the answer does not depend on it.
 
     Returns:
-        Maps `[S, B, *shape]`, where shape is that of an image or of the layer; for several layers, a dict by name.
+        Maps `[S, B, *shape]` (`[S, B, C, *shape]` for all classes), where shape is that of an image or of the layer;
+        without `S` where draws are reduced. For several layers, a dict by name.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
-    >>> lrp(net, torch.rand(2, 1, 4, 4), rule=Epsilon(1e-6)).shape
+    >>> x = torch.rand(2, 1, 4, 4)
+    >>> lrp(net, x, rule=Epsilon(1e-6)).shape
     torch.Size([1, 2, 1, 4, 4])
+    >>> {name: m.shape[2:] for name, m in lrp(net, x, layer=["input", "1"]).items()}
+    {'input': torch.Size([1, 4, 4]), '1': torch.Size([8])}
     """
-    if isinstance(ensemble, nn.Module):
-        check_evaluation("lrp", ensemble)
+    ensemble = as_ensemble("lrp", ensemble)
+    check_images("lrp", x)
     check_start("lrp", start)
-    ensemble, target = settle("lrp", ensemble, x, 0 if view == "unit" else target, memory=memory)
+    kind = reduction("lrp", reduce)
     layers = _layers(ensemble.network, layer, view)
-    explain = _Explainer(ensemble, composite(rule), start, layers, view, bool((x >= 0).all()))
-    maps: dict[str, Tensor] = {}
+    targets = _targets(ensemble, x, target, view, layers, memory)
+    explain = Explainer(
+        ensemble,
+        composite(rule),
+        start,
+        layers,
+        unit=view == "unit",
+        classes=isinstance(target, str),
+        nonneg=bool((x.detach() >= 0).all()),
+    )
     with torch.no_grad():
-        for tile in _flat(ensemble, x, memory):
-            for name, part in explain(x[tile.images], target[tile.images], tile.draws).items():
-                if name not in maps:
-                    maps[name] = part.new_empty((len(ensemble), len(x), *part.shape[2:]))
-                maps[name][tile.draws, tile.images] = part
-    return maps if not (layer is None or isinstance(layer, str)) else maps[layers[0]]
+        maps = _all_draws(explain, x, targets, memory) if kind is None else _reduced(explain, x, targets, kind, memory)
+    return maps[layers[0]] if layer is None or isinstance(layer, str) else maps
 
 
-class _Explainer:
-    """Explains one tile."""
+def strongest_units(ensemble: Ensemble | nn.Module, x: Tensor, layer: str, *, memory: int = MEMORY) -> Tensor:
+    """The flat index `[S, B]` of the largest activation at the output of module `layer`, for each draw.
 
-    def __init__(
-        self, ensemble: Ensemble, rules: Composite, start: Start, layers: Sequence[str], view: str, nonneg: bool
-    ) -> None:
-        self.ensemble, self.rules, self.start = ensemble, rules, start
-        self.layers, self.view, self.nonneg = layers, view, nonneg
+    Give it to `lrp(..., target=..., layer=layer, view="unit")` to explain the same unit at another image.
 
-    def __call__(self, x: Tensor, target: Tensor, draws: slice) -> dict[str, Tensor]:
-        weights = {k: v[draws] for k, v in self.ensemble.weights.items()}
-        if draws.stop - draws.start == 1:
-            maps = self._one({k: v[0] for k, v in weights.items()}, x, target)
-            return {name: m[None] for name, m in maps.items()}
-        return torch.vmap(lambda w: self._one(w, x, target))(weights)
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> strongest_units(net, torch.rand(2, 4), "1").shape
+    torch.Size([1, 2])
+    """
+    ensemble = as_ensemble("strongest_units", ensemble)
+    check_images("strongest_units", x)
+    (layer,) = _layers(ensemble.network, layer, "unit")
+    names = module_names(ensemble.network)
 
-    def _one(self, weights: Mapping[str, Tensor], x: Tensor, target: Tensor) -> dict[str, Tensor]:
-        unit = self.view == "unit"
-        t = trace("lrp", self.ensemble.network, weights, x, self.layers, self.nonneg, stop=unit)
-        if unit:
-            return unit_view(t, self.rules, self.start, {}, self.layers)
-        return class_view(t, self.rules, self.start, target, self.layers)
+    def one(weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        t = trace("strongest_units", ensemble.network, weights, images, [layer], names, stop=True)
+        return t.values[layer].flatten(1).argmax(1)
+
+    found = torch.empty(len(ensemble), len(x), dtype=torch.int64, device=x.device)
+    with torch.no_grad():
+        for tile in _tracked(pieces(ensemble, x, memory)):
+            weights = {k: v[tile.draws] for k, v in ensemble.weights.items()}
+            found[tile.draws, tile.images] = torch.vmap(one, (0, None))(weights, x[tile.images])
+    return found
 
 
-def _flat(ensemble: Ensemble, x: Tensor, memory: int) -> Iterator[Tile]:
-    tiles = [tile for block in ensemble.tiles(x, memory) for tile in block]
-    if (tiles[0].images.stop - tiles[0].images.start) * ensemble.pair_bytes(x) >= ONE_BY_ONE:
-        tiles = [Tile(slice(i, i + 1), t.images) for t in tiles for i in range(t.draws.start, t.draws.stop)]
+def as_ensemble(call: str, ensemble: Ensemble | nn.Module) -> Ensemble:
+    """An ensemble as it is; a module in evaluation mode as an ensemble of one."""
+    if isinstance(ensemble, nn.Module):
+        check_evaluation(call, ensemble)
+        return Ensemble.from_networks(ensemble)
+    if not isinstance(ensemble, Ensemble):
+        raise TypeError(f"{call}: expected an Ensemble or an nn.Module, got {type(ensemble).__name__}.")
+    return ensemble
+
+
+def _all_draws(explain: Explainer, x: Tensor, targets: dict, memory: int) -> dict[str, Tensor]:
+    maps: dict[str, Tensor] = {}
+    draws = len(explain.ensemble)
+    for tile in _tracked(pieces(explain.ensemble, x, memory)):
+        for name, part in explain(x[tile.images], _at(targets, tile), tile.draws).items():
+            if name not in maps:
+                maps[name] = part.new_empty((draws, len(x), *part.shape[2:]))
+            maps[name][tile.draws, tile.images] = part
+    return maps
+
+
+def _reduced(explain: Explainer, x: Tensor, targets: dict, kind: Reduction, memory: int) -> dict[str, Tensor]:
+    """Reduce block by block; in several passes over a block where its draws do not fit into memory."""
+    done: dict[str, list[Tensor]] = {}
+    for block in track(pieces(explain.ensemble, x, memory), "explaining"):
+        results: dict[str, list[Tensor]] = {}
+        passes, part = 1, 0
+        while part < passes:
+            streams, shapes = {}, {}
+            for tile in block:
+                for name, maps in explain(x[tile.images], _at(targets, tile), tile.draws).items():
+                    shapes[name] = maps.shape[1:]
+                    size = maps[0].numel() * maps.element_size()
+                    passes = max(passes, parts(kind, len(explain.ensemble), size, memory))
+                    stream = streams.setdefault(name, kind.stream())
+                    stream.add(maps.flatten(2).tensor_split(passes, -1)[part])
+            for name, stream in streams.items():
+                results.setdefault(name, []).append(stream.result())
+            part += 1
+        for name, found in results.items():
+            joined = torch.cat(found, -1)
+            done.setdefault(name, []).append(joined.unflatten(-1, shapes[name][1:]))
+    image_axis = 1 if getattr(kind, "q", (0,))[1:] else 0
+    return {name: torch.cat(blocks, image_axis) for name, blocks in done.items()}
+
+
+def _tracked(blocks: list[list[Tile]]) -> Iterator[Tile]:
+    tiles = [tile for block in blocks for tile in block]
     return track(tiles, "explaining", len(tiles))
+
+
+def _at(targets: dict[str, Tensor | None], tile: Tile) -> dict[str, Tensor | None]:
+    return {name: t if t is None else t[tile.draws, tile.images] for name, t in targets.items()}
 
 
 def _layers(network: nn.Module, layer: str | Sequence[str] | None, view: str) -> list[str]:
     if view not in ("class", "unit"):
         raise ValueError(f"lrp: view must be 'class' or 'unit', got {view!r}.")
     names = [INPUT] if layer is None else [layer] if isinstance(layer, str) else list(layer)
-    if view == "unit" and layer is None:
+    if not names:
+        raise ValueError("lrp: layer is an empty list; name at least one module, or leave it out for the images.")
+    if view == "unit" and INPUT in names:
         raise ValueError("lrp: view='unit' explains a layer's strongest unit; say which with layer='NAME'.")
     known = [INPUT, *dict(network.named_modules())]
     for name in names:
         if name not in known:
             near = get_close_matches(str(name), known, 3, 0.4) or known[:6]
-            raise ValueError(f"lrp: the network has no module '{name}'; near names: {', '.join(map(repr, near))}.")
+            raise ValueError(f"lrp: the network has no module {name!r}; near names: {', '.join(map(repr, near))}.")
     return names
+
+
+def _targets(
+    ensemble: Ensemble, x: Tensor, target: Any, view: str, layers: Sequence[str], memory: int
+) -> dict[str, Tensor | None]:
+    """For the class (key "") or for each layer's unit: index `[S, B]`; None for the strongest."""
+    shape = (len(ensemble), len(x))
+    if view == "unit":
+        given = target if isinstance(target, Mapping) else dict.fromkeys(layers, target)
+        return {name: _units(name, given.get(name), shape, x.device) for name in layers}
+    if isinstance(target, str):
+        if target != "all":
+            raise ValueError(f"lrp: target must be a class, one class per image, 'all' or None, got {target!r}.")
+        return {}
+    if target is None:
+        target = ensemble.predict(x, memory=memory)
+    elif isinstance(target, int) and not isinstance(target, bool):
+        target = torch.full((len(x),), target)
+    check_labels("lrp", target, len(x), _classes(ensemble, x))
+    return {"": target.to(x.device).expand(shape)}
+
+
+def _units(name: str, units: Tensor | None, shape: tuple[int, int], device: torch.device) -> Tensor | None:
+    if units is None:
+        return None
+    if not isinstance(units, Tensor) or units.is_floating_point() or tuple(units.shape) not in (shape, shape[1:]):
+        got = tuple(units.shape) if isinstance(units, Tensor) else type(units).__name__
+        raise ValueError(
+            f"lrp: the units of layer '{name}' must be indices [B] or [S, B] = {shape}, got {got}; "
+            "strongest_units(...) gives them."
+        )
+    return units.to(device).expand(shape)
+
+
+def _classes(ensemble: Ensemble, x: Tensor) -> int:
+    with torch.no_grad():
+        return ensemble.call(x[:1], slice(0, 1)).shape[-1]

@@ -48,7 +48,8 @@ def multi_head_attention(call: Call) -> Any:
     names = (
         "query key value embed_dim_to_check num_heads in_proj_weight in_proj_bias bias_k bias_v add_zero_attn "
         "dropout_p out_proj_weight out_proj_bias training key_padding_mask need_weights attn_mask "
-        "use_separate_proj_weight q_proj_weight k_proj_weight v_proj_weight static_k static_v average_attn_weights is_causal"
+        "use_separate_proj_weight q_proj_weight k_proj_weight v_proj_weight static_k static_v "
+        "average_attn_weights is_causal"
     )
     p = call.bind(*names.split())
     if p.get("training", True) and p.get("dropout_p"):

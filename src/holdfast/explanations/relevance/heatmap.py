@@ -16,7 +16,7 @@ from torch.func import functional_call
 from holdfast.explanations.relevance.composites import Composite, composite
 from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, begin, check_start
-from holdfast.explanations.relevance.tape import Tape
+from holdfast.explanations.relevance.tape import Tape, module_names
 from holdfast.explanations.relevance.walk import Walk
 
 INPUT = "input"  # the name under which the images themselves may be asked for
@@ -60,7 +60,7 @@ def heatmap(
     """
     check_start("heatmap", start)
     check_evaluation("heatmap", network)
-    t = trace("heatmap", network, weights, x, (), nonneg)
+    t = trace("heatmap", network, weights, x, (), module_names(network), nonneg)
     return class_view(t, composite(rule), start, target, (INPUT,))[INPUT]
 
 
@@ -70,14 +70,15 @@ def trace(
     weights: Mapping[str, Tensor],
     x: Tensor,
     layers: Sequence[str],
-    nonneg: bool,
+    names: dict[int, str],
+    nonneg: bool = False,
     stop: bool = False,
 ) -> Trace:
     """Run the network's forward on tape, noting the outputs of the modules named in `layers`.
 
     With `stop` the forward ends as soon as all of them are known.
     """
-    tape, values, numbers = Tape(x, network, nonneg), {}, {INPUT: 0}
+    tape, values, numbers = Tape(x, names, nonneg), {INPUT: x}, {INPUT: 0}
     modules = dict(network.named_modules()) if layers else {}
     output = None
     with ExitStack() as stack:
@@ -95,7 +96,7 @@ def trace(
     for name in layers:
         if name not in numbers:
             raise ValueError(f"{call}: layer '{name}' did not run in the forward pass, so no relevance arrives there.")
-    numbers[""] = tape.numbers[output]
+    values[""], numbers[""] = output, tape.numbers[output]
     tape.numbers.clear()
     return Trace(tape, output, numbers, values)
 
@@ -115,7 +116,7 @@ def _note_output(call: str, name: str, tape: Tape, values: dict, numbers: dict, 
                 f"{call}: the output of layer '{name}' is not a tensor that descends from the images; name another."
             )
         values[name], numbers[name] = output, tape.numbers[output]
-        if len(values) == stop_at:
+        if len(values) - 1 == stop_at:
             raise _AllSeen
 
     return hook
@@ -153,12 +154,11 @@ def class_view(
     relevance, keeps = begin("lrp", t.output, start, target)
     walk = Walk(t.tape, rules, again)
     found = walk({t.numbers[""]: (relevance, keeps)}, [t.numbers[name] for name in layers])
-    shapes = {name: v.shape for name, v in t.values.items()}
-    return {name: _or_zero(found[t.numbers[name]], t, name, shapes) for name in layers}
+    return {name: _or_zero(found[t.numbers[name]], t.values[name]) for name in layers}
 
 
-def _or_zero(relevance: Tensor | None, t: Trace, name: str, shapes: dict) -> Tensor:
-    return relevance if relevance is not None else torch.zeros(shapes[name], dtype=t.output.dtype)
+def _or_zero(relevance: Tensor | None, value: Tensor) -> Tensor:
+    return torch.zeros_like(value) if relevance is None else relevance
 
 
 def unit_view(

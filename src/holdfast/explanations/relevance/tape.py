@@ -124,11 +124,11 @@ class Tape(TorchFunctionMode):
 
     Args:
         x: the images `[B, ...]`.
-        network: the module that will run, to name its parts.
+        names: of modules, by id: to say which one runs, see `module_names`.
         nonneg: no image has a value below zero, for sure.
     """
 
-    def __init__(self, x: Tensor, network: nn.Module | None = None, nonneg: bool = False) -> None:
+    def __init__(self, x: Tensor, names: dict[int, str] | None = None, nonneg: bool = False) -> None:
         super().__init__()
         self.notes: list[Note] = []
         self.numbers = Numbers({x: 0})
@@ -136,7 +136,7 @@ class Tape(TorchFunctionMode):
         self.ranks: dict[int, int] = {}  # outputs of linear and convolutional maps, in order
         self.folds: dict[int, bool] = {}  # of those, which can take in a batch norm
         self.rectified: set[int] = set()  # numbers that a ReLU reads
-        self.names = {} if network is None else {id(m): n for n, m in network.named_modules()}
+        self.names = names or {}
         self._scales = Numbers()  # measures of activations
         self._replaced = Numbers()  # tensor changed in place -> the tensor that stands for it now
         self._memory = [0]  # for each number, the number of the tensor whose memory it shares
@@ -241,6 +241,11 @@ class Tape(TorchFunctionMode):
                 "one of its inputs is a measure of activations (a power, norm or variance), which carries no relevance",
                 "use such measures only as factors or divisors of activations, or register a rule for the function",
             )
+
+
+def module_names(network: nn.Module) -> dict[int, str]:
+    """The name of each module within the network, by id."""
+    return {id(module): name for name, module in network.named_modules()}
 
 
 def running_module(names: dict[int, str]) -> str:

@@ -23,6 +23,7 @@ from holdfast.inference.seeds import stream
 from holdfast.inference.training import (
     Training,
     as_ensemble,
+    check_count,
     check_problem,
     cross_entropy,
     initial_weights,
@@ -142,7 +143,6 @@ def _check(call: str, budget: Budget, attack: str, steps: int, clean_share: floa
         raise ValueError(f"{call}: the budget must have one radius, got {budget.epsilons}.")
     if attack not in ("pgd", "fgsm"):
         raise ValueError(f"{call}: attack must be 'pgd' or 'fgsm', got {attack!r}.")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"{call}: steps must be a whole number of at least 1, got {steps!r}.")
+    check_count(call, "steps", steps)
     check_range(call, "clean_share", clean_share, 0, 1)
     budget.check_inside(call, data.images)

@@ -12,7 +12,7 @@ from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import DEFAULT, train_members
-from holdfast.inference.training import Training
+from holdfast.inference.training import Training, check_count
 
 
 def deep_ensemble(
@@ -36,8 +36,7 @@ def deep_ensemble(
     >>> len(deep_ensemble(nn.Linear(2, 2), data, seed=0, members=3, training=Training(epochs=2)))
     3
     """
-    if not isinstance(members, int) or isinstance(members, bool) or members < 1:
-        raise ValueError(f"inference.deep_ensemble: members must be a whole number of at least 1, got {members!r}.")
+    check_count("inference.deep_ensemble", "members", members)
     seeds = member_seeds(seed, members)
     ensemble, curve = train_members("inference.deep_ensemble", network, data, seeds, training)
     settings = {"seed": seed, "members": members, **asdict(training)}

@@ -10,8 +10,9 @@ image 1 / T times.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +25,19 @@ from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.noise import Estimator, WeightNoise
 from holdfast.inference.priors import Prior, as_prior
 from holdfast.inference.seeds import stream
-from holdfast.inference.training import Training, check_problem, initial_weights, private_random_state, train
+from holdfast.inference.training import (
+    Training,
+    Weights,
+    check_count,
+    check_problem,
+    initial_weights,
+    private_random_state,
+    train,
+)
 
-DEFAULT = Training(epochs=20, batch_size=128, schedule="plateau")
+DEFAULT = Training(epochs=20, learning_rate=1e-2)
+BETAS = (0.9, 0.99)  # slopes fall by orders of magnitude as deviations shrink: Adam must forget the early ones
+RISING = 0.05  # share of the ELBO gained in the last third of the epochs from which a fit counts as still rising
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,26 @@ class Elbo:
     def __call__(self, log_likelihoods: Tensor, divergence: Tensor) -> Tensor:
         """From the log likelihood of each image of a batch `[B]`, and the divergence of the whole posterior."""
         return self.count * log_likelihoods.mean() - self.temperature * divergence
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a mean-field fit begins, and how fast its deviations move.
+
+    Attributes:
+        mean: initial means in units of He-scaled weights; small, because every mean that is not needed costs nats.
+        ratio: initial posterior over prior deviation.
+        deviation_rate: learning rate of the log variances, in units of that of the means.
+    """
+
+    mean: float = 0.3
+    ratio: float = 0.7
+    deviation_rate: float = 6.0
+
+    def __post_init__(self) -> None:
+        check_range("Start", "mean", self.mean, 0, math.inf)
+        check_range("Start", "ratio", self.ratio, 0, math.inf, open_low=True)
+        check_range("Start", "deviation_rate", self.deviation_rate, 0, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +99,7 @@ class MeanField:
 
     def sample(self, draws: int, *, seed: int) -> Ensemble:
         """Draw whole networks from the posterior."""
-        if not isinstance(draws, int) or isinstance(draws, bool) or draws < 1:
-            raise ValueError(f"MeanField.sample: draws must be a whole number of at least 1, got {draws!r}.")
+        check_count("MeanField.sample", "draws", draws)
         weights = {}
         for name, mean in self.mean.items():
             noise = torch.randn((draws, *mean.shape), generator=stream(seed, "draws", name), dtype=mean.dtype).to(
@@ -82,8 +112,11 @@ class MeanField:
 
     def divergence(self) -> float:
         """KL of the posterior from the prior, in nats."""
-        logs = {k: (self.deviation[k].double() / self.prior[k]).log() for k in self.mean}
-        return float(divergence({k: v.double() for k, v in self.mean.items()}, logs, self.prior))
+        total = 0.0
+        for name, mean in self.mean.items():
+            m, s = mean.double() / self.prior[name], self.deviation[name].double() / self.prior[name]
+            total += float((0.5 * (s.square() + m.square() - 1) - s.log()).sum())
+        return total
 
 
 def mean_field(
@@ -99,6 +132,8 @@ def mean_field(
 ) -> Ensemble:
     """Fit a mean-field posterior and draw an ensemble from it.
 
+    Vectors of normalisation layers stay point estimates: a Gaussian around zero is no sensible prior for a scale.
+
     Args:
         network: the architecture; left as it is.
         data: images and labels, on the device where to train.
@@ -109,20 +144,25 @@ def mean_field(
         temperature: weight of the divergence; 1 is Bayes' rule.
         training: epochs, batch size, optimiser, learning rate and its schedule.
 
+    Returns:
+        the draws. Their diagnostics give the ELBO and its parts in nats per image, how much the ELBO still rose over
+        the last third of the epochs, and the median posterior over prior deviation of every parameter.
+
     Raises:
         ValueError: for data that do not fit the network, or settings out of range.
         FloatingPointError: where the loss stops being finite.
 
     >>> data = Split(torch.rand(64, 2), torch.arange(64) % 2)
-    >>> len(mean_field(nn.Linear(2, 2), data, seed=0, draws=7, training=Training(epochs=2)))
+    >>> len(mean_field(nn.Linear(2, 2), data, seed=0, draws=7, training=Training(epochs=3)))
     7
     """
+    check_count("inference.mean_field", "draws", draws)
     posterior = fit_mean_field(
         network, data, seed=seed, prior=prior, estimator=estimator, temperature=temperature, training=training
     )
-    ensemble = posterior.sample(draws, seed=seed)
     diagnostics = posterior.diagnostics
-    return replace(ensemble, diagnostics=replace(diagnostics, settings={**diagnostics.settings, "draws": draws}))
+    settings = {**diagnostics.settings, "draws": draws}
+    return replace(posterior.sample(draws, seed=seed), diagnostics=replace(diagnostics, settings=settings))
 
 
 def fit_mean_field(
@@ -134,14 +174,13 @@ def fit_mean_field(
     estimator: Estimator = "auto",
     temperature: float = 1.0,
     training: Training = DEFAULT,
-    initial_ratio: float = 0.1,
-    deviation_rate: float = 10.0,
+    start: Start = Start(),
 ) -> MeanField:
     """Fit a mean-field posterior and keep its means and deviations; arguments as in `mean_field`.
 
     Args:
-        initial_ratio: posterior over prior deviation at the start.
-        deviation_rate: learning rate of the log deviations, in units of that of the means.
+        network, data, seed, prior, estimator, temperature, training: see `mean_field`.
+        start: initial scales, and the learning rate of the deviations.
     """
     call = "inference.mean_field"
     shell = check_problem(call, network, data)
@@ -149,70 +188,120 @@ def fit_mean_field(
     if estimator not in ("auto", "local", "flipout"):
         raise ValueError(f"{call}: estimator must be 'auto', 'local' or 'flipout', got {estimator!r}.")
     check_range(call, "temperature", temperature, 0, math.inf, open_low=True)
-
-    parameters, buffers = initial_weights(network, [seed], data)
-    parameters, buffers = ({k: v[0] for k, v in part.items()} for part in (parameters, buffers))
-    spread = {k: s for k, s in believed.deviations(network).items() if k not in _scales(network)}
-    mean = {k: parameters[k].clone().requires_grad_() for k in spread}
-    log_ratio = {k: torch.full_like(mean[k], math.log(initial_ratio)).requires_grad_() for k in spread}
-    fixed = {k: v.clone().requires_grad_() for k, v in parameters.items() if k not in spread}
+    weights, buffers = initial_weights(network, [seed], data)
+    points = _points(network)
+    scale = {k: s for k, s in believed.deviations(network).items() if k not in points}
+    fixed = {k: v[0] for k, v in (*weights.items(), *buffers.items()) if k not in scale}
+    mean = {k: start.mean * weights[k][0] for k in scale}
     elbo = Elbo(len(data), temperature)
+    with private_random_state(seed, data.images.device):
+        log_ratio, curves = optimise(shell, mean, fixed, scale, data, elbo, estimator, training, start, seed)
+    settings = {"seed": seed, "prior": {"kind": type(believed).__name__, **asdict(believed)}, "estimator": estimator}
+    settings |= {"temperature": temperature, "start": asdict(start), **asdict(training)}
+    deviation = {k: (0.5 * r).exp() * scale[k] for k, r in log_ratio.items()}
+    summary, warnings = _report(curves, {k: float(deviation[k].median()) / scale[k] for k in scale}, temperature)
+    diagnostics = Diagnostics("mean_field", settings, summary, curves, warnings)
+    return MeanField(skeleton(network), mean, deviation, scale, fixed, diagnostics)
+
+
+def categorical(logits: Tensor, labels: Tensor) -> Tensor:
+    """Log likelihood `[B]` of labels under softmax."""
+    return -F.cross_entropy(logits, labels, reduction="none")
+
+
+def optimise(
+    shell: nn.Module,
+    mean: Weights,
+    fixed: Weights,
+    scale: Mapping[str, float],
+    data: Split,
+    elbo: Elbo,
+    estimator: Estimator,
+    training: Training,
+    start: Start,
+    seed: int,
+    log_likelihood: Callable[[Tensor, Tensor], Tensor] = categorical,
+) -> tuple[Weights, dict[str, list[float]]]:
+    """Raise the ELBO in `mean`, in the trainable part of `fixed` and in the log variance ratios, which it returns."""
+    log_ratio = {k: torch.full_like(m, 2 * math.log(start.ratio)) for k, m in mean.items()}
+    trained = {**mean, **{k: v for k, v in fixed.items() if k in dict(shell.named_parameters())}}
     noise = stream(seed, "weight noise", device=data.images.device)
-    curves: dict[str, list[float]] = {"divergence": []}
+    curves: dict[str, list[float]] = {"elbo": [], "divergence": []}
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        deviation = {k: r.exp() * spread[k] for k, r in log_ratio.items()}
-        with WeightNoise(mean, deviation, estimator, noise):
-            logits = functional_call(shell, {**mean, **fixed, **buffers}, (images[0],))
-        likelihoods = -F.cross_entropy(logits, labels[0], reduction="none")
-        return -elbo(likelihoods, divergence(mean, log_ratio, spread))[None] / len(data)
+        ratio, divergence = _ratios(mean, log_ratio, scale)
+        with WeightNoise(mean, ratio, scale, estimator, noise):
+            outputs = functional_call(shell, {**mean, **fixed}, (images[0],))
+        return -elbo(log_likelihood(outputs, labels[0]), divergence)[None] / len(data)
 
     def note(_: int) -> None:
         with torch.no_grad():
-            curves["divergence"].append(float(divergence(mean, log_ratio, spread)) / len(data))
+            curves["divergence"].append(float(_ratios(mean, log_ratio, scale)[1]) / len(data))
 
-    groups = [([*mean.values(), *fixed.values()], 1.0), (list(log_ratio.values()), deviation_rate)]
-    with private_random_state(seed, data.images.device):
-        curve = train(call, groups, loss, data, training, [stream(seed, "order")], after_epoch=note)
+    for tensor in (*trained.values(), *log_ratio.values()):
+        tensor.requires_grad_()
+    groups = [(list(trained.values()), 1.0), (list(log_ratio.values()), start.deviation_rate)]
+    try:
+        order = [stream(seed, "order")]
+        losses = train("inference.mean_field", groups, loss, data, training, order, after_epoch=note, betas=BETAS)
+    finally:
+        for tensor in (*trained.values(), *log_ratio.values()):
+            tensor.requires_grad_(False)
+    curves["elbo"] = [-value for value in losses]
+    return log_ratio, curves
 
-    curves = {"loss": curve, **curves}
-    settings = {
-        "seed": seed,
-        "prior": {"kind": type(believed).__name__, **asdict(believed)},
-        "estimator": estimator,
-        "temperature": temperature,
-        "initial_ratio": initial_ratio,
-        "deviation_rate": deviation_rate,
-        **asdict(training),
-    }
-    ratios = {k: float(r.detach().exp().median()) for k, r in log_ratio.items()}
+
+def _report(
+    curves: Mapping[str, list[float]], ratios: Mapping[str, float], temperature: float
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The summary of a fit, and a warning where the ELBO was still rising."""
+    elbo, divergence = curves["elbo"], curves["divergence"][-1]
+    third = max(1, len(elbo) // 3)
+    gain = elbo[-1] - elbo[-1 - third] if len(elbo) > third else math.inf
     summary = {
-        "elbo_per_image": -curve[-1],
-        "divergence_per_image": curves["divergence"][-1],
-        "deviation_over_prior": ratios,
+        "elbo_per_image": elbo[-1],
+        "log_likelihood_per_image": elbo[-1] + temperature * divergence,
+        "divergence_per_image": divergence,
+        "elbo_gain_of_last_third": gain if math.isfinite(gain) else None,
+        "deviation_over_prior": dict(ratios),
     }
-    diagnostics = Diagnostics("mean_field", settings, summary, curves)
-    return MeanField(
-        skeleton(network),
-        {k: v.detach() for k, v in mean.items()},
-        {k: r.detach().exp() * spread[k] for k, r in log_ratio.items()},
-        spread,
-        {k: v.detach() for k, v in (*fixed.items(), *buffers.items())},
-        diagnostics,
+    if gain <= RISING * abs(elbo[-1]):
+        return summary, ()
+    rise = (
+        f"rose by {gain:.3g} nats per image over the last third of the epochs" if third < len(elbo) else "has one value"
     )
+    return summary, (f"The ELBO {rise}, to {elbo[-1]:.3g}: a longer fit would change this posterior.",)
 
 
-def divergence(mean: Mapping[str, Tensor], log_ratio: Mapping[str, Tensor], prior: Mapping[str, float]) -> Tensor:
-    """KL in nats of N(mean, (prior exp(log_ratio))^2) from N(0, prior^2), summed over all parameters."""
-    total = 0.0
+def _ratios(
+    mean: Mapping[str, Tensor], log_ratio: Mapping[str, Tensor], scale: Mapping[str, float]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Variance of each weight over its prior variance, and the divergence of the whole posterior in nats."""
+    ratios, total = {}, 0.0
     for name, m in mean.items():
-        r = log_ratio[name]
-        total = total + 0.5 * ((2 * r).exp().sum() + (m / prior[name]).square().sum() - m.numel()) - r.sum()
-    return total
+        ratios[name], cost = _Ratio.apply(log_ratio[name])
+        total = total + cost + m.flatten().dot(m.flatten()) * (0.5 / scale[name] ** 2)
+    return ratios, total
 
 
-def _scales(network: nn.Module) -> set[str]:
-    """Vectors of normalisation layers: a Gaussian around zero is no sensible prior for a scale, they stay points."""
+class _Ratio(torch.autograd.Function):
+    """Variance ratio r = exp(l) and the divergence it costs, sum (r - 1 - l) / 2, in few passes over the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, log_ratio: Tensor) -> tuple[Tensor, Tensor]:
+        ratio = log_ratio.exp()
+        ctx.save_for_backward(ratio)
+        return ratio, 0.5 * (ratio.sum() - log_ratio.sum() - ratio.numel())
+
+    @staticmethod
+    def backward(ctx: Any, from_ratio: Tensor, from_cost: Tensor) -> Tensor:
+        (ratio,) = ctx.saved_tensors
+        half = 0.5 * from_cost
+        return (from_ratio + half).mul_(ratio).sub_(half)
+
+
+def _points(network: nn.Module) -> set[str]:
+    """Names of the parameters of normalisation layers, which stay point estimates."""
     norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
     return {
         f"{prefix}.{name}".lstrip(".")

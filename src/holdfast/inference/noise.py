@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 Estimator = Literal["auto", "local", "flipout"]
+Layer = Callable[[Tensor, Tensor], Tensor]  # (input, weight) -> output without bias
 
 LINEAR = F.linear
 LAYERS = {F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d}
@@ -35,7 +36,8 @@ class WeightNoise(TorchFunctionMode):
 
     Args:
         means: the tensors that the network is run with, by name.
-        deviations: standard deviation of each, same shape.
+        ratios: for each of them, its variance in units of `scales ** 2`, same shape.
+        scales: one standard deviation for each of them.
         estimator: "auto", "local" or "flipout".
         generator: where the noise comes from, on the tensors' device.
     """
@@ -43,12 +45,13 @@ class WeightNoise(TorchFunctionMode):
     def __init__(
         self,
         means: Mapping[str, Tensor],
-        deviations: Mapping[str, Tensor],
+        ratios: Mapping[str, Tensor],
+        scales: Mapping[str, float],
         estimator: Estimator,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.deviation = {id(means[name]): d for name, d in deviations.items()}
+        self.known = {id(means[name]): (ratio, scales[name]) for name, ratio in ratios.items()}
         self.estimator = estimator
         self.generator = generator
         self.drawn: dict[int, Tensor] = {}
@@ -59,39 +62,44 @@ class WeightNoise(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in LAYERS:
             x, weight, bias, rest, options = _layer_arguments(args, kwargs)
-            if id(weight) in self.deviation:
-                return self._layer(func, self._plain(x), weight, bias, rest, options)
+            if id(weight) in self.known:
+                run = lambda inputs, w: func(inputs, w, None, *rest, **options)
+                return self._layer(func, run, self._plain(x), weight, bias)
         args, kwargs = tree_map_only(Tensor, self._plain, (args, kwargs))
         return func(*args, **kwargs)
 
-    def _layer(
-        self, func: Callable, x: Tensor, weight: Tensor, bias: Tensor | None, rest: tuple, options: dict[str, Any]
-    ) -> Tensor:
-        run = lambda inputs, w, b: func(inputs, w, b, *rest, **options)
-        spread, bias_spread = self.deviation[id(weight)], self.deviation.get(id(bias))
-        mean = run(x, weight, bias)
-        once = func is LINEAR and x.ndim == 2
-        if self.estimator == "local" or (self.estimator == "auto" and once):
-            variance = run(x.square(), spread.square(), None if bias_spread is None else bias_spread.square())
-            return torch.addcmul(mean, (variance + FLOOR).sqrt(), self._normal(mean.shape, mean))
+    def _layer(self, func: Callable, run: Layer, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ratio, scale = self.known[id(weight)]
         channel = -1 if func is LINEAR else 1
-        moved = run(x * self._signs(x, channel), spread * self._normal(spread.shape, spread), None)
+        once = func is LINEAR and x.ndim == 2
+        mean = run(x, weight)
+        if bias is not None:
+            mean = mean + _along(bias, mean, channel)
+        if self.estimator == "local" or (self.estimator == "auto" and once):
+            variance = run(x.square(), ratio) * scale**2 + FLOOR
+            if id(bias) in self.known:
+                variance = variance + _along(self.known[id(bias)][0], mean, channel) * self.known[id(bias)][1] ** 2
+            return torch.addcmul(mean, variance.sqrt(), self._normal(mean.shape, mean))
+        moved = run(x * self._signs(x, channel), self._noise(weight))
         out = torch.addcmul(mean, moved, self._signs(mean, channel))
-        if bias_spread is None:
+        if id(bias) not in self.known:
             return out
-        shape = _per_image(mean, channel)
-        return torch.addcmul(
-            out, bias_spread.view(shape[-1:] if channel == -1 else (-1, *shape[2:])), self._normal(shape, mean)
-        )
+        ratio, scale = self.known[id(bias)]
+        spread = _along(ratio.sqrt() * scale, mean, channel)
+        return torch.addcmul(out, spread, self._normal(_per_image(mean, channel), mean))
 
     def _plain(self, tensor: Tensor) -> Tensor:
         """One draw of a known tensor, the same throughout the forward pass; any other tensor as it is."""
         key = id(tensor)
-        if key not in self.deviation:
+        if key not in self.known:
             return tensor
         if key not in self.drawn:
-            self.drawn[key] = tensor + self.deviation[key] * self._normal(tensor.shape, tensor)
+            self.drawn[key] = tensor + self._noise(tensor)
         return self.drawn[key]
+
+    def _noise(self, tensor: Tensor) -> Tensor:
+        ratio, scale = self.known[id(tensor)]
+        return ratio.sqrt() * self._normal(ratio.shape, ratio) * scale
 
     def _normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return torch.randn(shape, generator=self.generator, dtype=like.dtype, device=like.device)
@@ -100,6 +108,11 @@ class WeightNoise(TorchFunctionMode):
         shape = _per_image(like, channel)
         bits = torch.randint(0, 2, shape, generator=self.generator, device=like.device)
         return (2 * bits - 1).to(like.dtype)
+
+
+def _along(vector: Tensor, like: Tensor, channel: int) -> Tensor:
+    """One number for each channel, shaped to meet `like`."""
+    return vector if channel == -1 else vector.view(-1, *[1] * (like.ndim - 2))
 
 
 def _per_image(like: Tensor, channel: int) -> tuple[int, ...]:

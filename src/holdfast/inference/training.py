@@ -57,9 +57,7 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"Training: {name} must be a whole number of at least 1, got {value!r}.")
+            check_count("Training", name, getattr(self, name))
         check_range("Training", "learning_rate", self.learning_rate, 0, math.inf, open_low=True)
         check_range("Training", "momentum", self.momentum, 0, 1)
         check_range("Training", "weight_decay", self.weight_decay, 0, math.inf)
@@ -86,6 +84,7 @@ def train(
     orders: Sequence[torch.Generator],
     *,
     after_epoch: Callable[[int], None] | None = None,
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> list[float]:
     """Train the tensors in `groups` in place.
 
@@ -97,6 +96,7 @@ def train(
         training: epochs, batch size, optimiser and schedule.
         orders: one generator for each member, from which its batch order is drawn.
         after_epoch: called with the number of epochs done, after each.
+        betas: memory of the first and the second moment of Adam.
 
     Returns:
         mean loss of every epoch, over steps and members.
@@ -104,7 +104,7 @@ def train(
     Raises:
         FloatingPointError: where a loss is not finite; the message says at which epoch and step.
     """
-    optimiser = _optimiser(groups, training)
+    optimiser = _optimiser(groups, training, betas)
     factors = [factor for _, factor in groups]
     steps = math.ceil(len(data) / training.batch_size)
     curve = []
@@ -164,6 +164,12 @@ def private_random_state(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def check_count(call: str, name: str, value: int) -> None:
+    """A number of things must be a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{call}: {name} must be a whole number of at least 1, got {value!r}.")
+
+
 def check_problem(call: str, network: nn.Module, data: Split) -> nn.Module:
     """Check data and network against each other before any work.
 
@@ -210,11 +216,13 @@ def _stack(states: list[Weights]) -> Weights:
     return {k: torch.stack([s[k].detach() for s in states]) for k in states[0]}
 
 
-def _optimiser(groups: Sequence[tuple[Sequence[Tensor], float]], training: Training) -> torch.optim.Optimizer:
+def _optimiser(
+    groups: Sequence[tuple[Sequence[Tensor], float]], training: Training, betas: tuple[float, float]
+) -> torch.optim.Optimizer:
     listed = [{"params": list(tensors)} for tensors, _ in groups]
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimiser == "adam":
-        return torch.optim.Adam(listed, lr=rate, weight_decay=decay, fused=True)
+        return torch.optim.Adam(listed, lr=rate, weight_decay=decay, fused=True, betas=betas)
     return torch.optim.SGD(listed, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
 
 

@@ -1,0 +1,133 @@
+"""The shared training loop: batches, schedules, errors, reproducibility, what it leaves alone."""
+
+import copy
+
+import pytest
+import torch
+from problems import Residual, blobs
+from torch import nn
+
+from holdfast.budget import Budget
+from holdfast.data import Split
+from holdfast.inference import Training, adversarial, deep_ensemble, mean_field, sgd
+from holdfast.inference.seeds import stream
+from holdfast.inference.training import batches
+from holdfast.networks import fc2
+
+SHORT = Training(epochs=2, batch_size=50)
+METHODS = {
+    "sgd": sgd,
+    "adversarial": lambda *a, **k: adversarial(*a, budget=Budget("linf", 0.1), steps=2, **k),
+    "deep_ensemble": lambda *a, **k: deep_ensemble(*a, members=2, **k),
+    "mean_field": lambda *a, **k: mean_field(*a, draws=3, **k),
+}
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
+def test_every_image_is_seen_once_an_epoch_in_batches_of_even_size():
+    found = list(batches(103, 25, [stream(0), stream(1)], torch.device("cpu")))
+    assert [b.shape for b in found] == [(2, 21), (2, 21), (2, 21), (2, 20), (2, 20)]
+    rows = torch.cat(found, 1)
+    assert all(torch.equal(r.sort().values, torch.arange(103)) for r in rows)
+    assert not torch.equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("cosine", (1, 0.5, 0)), ("plateau", (1, 1, 0)), ("constant", (1, 1, 1))],
+)
+def test_schedules(schedule, rates):
+    training = Training(schedule=schedule, learning_rate=1.0)
+    assert [training.rate(t) for t in (0, 0.5, 1)] == pytest.approx(rates)
+
+
+@every_method
+def test_same_seed_same_bytes_and_nothing_global_is_touched(method):
+    network, data = Residual(), blobs(shape=(1, 6, 6))
+    before, random_state = copy.deepcopy(network.state_dict()), torch.random.get_rng_state()
+    one = method(network, data, seed=1, training=SHORT)
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+    torch.rand(5)
+    two, other = (method(network, data, seed=s, training=SHORT) for s in (1, 2))
+    for name, value in one.weights.items():
+        assert torch.equal(value, two.weights[name])
+    assert not torch.equal(one.weights["conv.weight"], other.weights["conv.weight"])
+    assert network.training
+    assert all(p.requires_grad for p in network.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    assert one.diagnostics == two.diagnostics
+
+
+@every_method
+def test_results_are_ready_for_use(method):
+    data = blobs(shape=(1, 6, 6))
+    ensemble = method(Residual(), data, seed=0, training=SHORT)
+    assert not any(v.requires_grad for v in ensemble.weights.values())
+    assert not ensemble.network.training
+    assert int(ensemble.weights["norm.num_batches_tracked"][0]) > 0
+    assert not torch.equal(ensemble.weights["norm.running_mean"][0], torch.zeros(4))
+    assert torch.isfinite(ensemble.logits(data.images)).all()
+    assert ensemble.diagnostics.settings["seed"] == 0
+    assert ensemble.diagnostics.settings["epochs"] == 2
+
+
+@every_method
+def test_device_and_type_follow_the_data(method):
+    data = blobs(dtype=torch.float64)
+    ensemble = method(fc2((4,), 3, width=8), data, seed=0, training=SHORT)
+    assert ensemble.dtype == torch.float64
+    assert ensemble.device == data.images.device
+
+
+@every_method
+def test_a_network_taken_from_an_ensemble_can_be_trained(method):
+    data = blobs()
+    ensemble = sgd(fc2((4,), 3, width=8), data, seed=0, training=SHORT)
+    again = method(ensemble.network, data, seed=0, training=SHORT)  # an architecture without storage
+    assert torch.isfinite(again.logits(data.images)).all()
+
+
+DATA = blobs()
+BAD = [
+    (lambda m: m(fc2((4,), 3), Split(DATA.images[:0], DATA.labels[:0]), seed=0), ValueError, "at least one image"),
+    (lambda m: m(fc2((5,), 3), DATA, seed=0), ValueError, r"does not take images of shape \(4,\)"),
+    (lambda m: m(fc2((4,), 2), DATA, seed=0), ValueError, r"labels must lie in 0\.\.1 for 2 classes"),
+    (lambda m: m(fc2((4,), 3), Split(DATA.images, DATA.labels[:5]), seed=0), ValueError, "expected 240 labels"),
+    (lambda m: m(fc2((4,), 3), Split(DATA.images / 0, DATA.labels), seed=0), ValueError, "NaN or infinite"),
+    (lambda m: m(fc2((4,), 3), DATA.images, seed=0), TypeError, "data must be a Split such as dataset.train, got Ten"),
+    (lambda m: m("fc2", DATA, seed=0), TypeError, "network must be an nn.Module, got str"),
+    (lambda m: m(nn.ReLU(), DATA, seed=0), ValueError, "no parameters to train"),
+    (lambda m: m(nn.Unflatten(1, (2, 2)), DATA, seed=0), ValueError, "no parameters"),
+    (lambda m: m(nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (2, 2))), DATA, seed=0), ValueError, "give logits"),
+    (lambda m: m(fc2((4,), 3), DATA, seed=1.5), TypeError, "seed must be a whole number"),
+]
+
+
+@every_method
+@pytest.mark.parametrize(("call", "error", "match"), BAD)
+def test_bad_input(method, call, error, match):
+    with pytest.raises(error, match=match):
+        call(method)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"epochs": 0}, "Training: epochs must be a whole number of at least 1, got 0"),
+        ({"batch_size": 2.0}, "Training: batch_size must be a whole number"),
+        ({"learning_rate": 0.0}, r"Training: learning_rate must lie in \(0, inf\]"),
+        ({"optimiser": "lion"}, "optimiser must be 'adam' or 'sgd', got 'lion'"),
+        ({"schedule": "step"}, "schedule must be 'cosine', 'plateau' or 'constant'"),
+        ({"weight_decay": -1.0}, "weight_decay must lie"),
+    ],
+)
+def test_bad_settings(settings, match):
+    with pytest.raises(ValueError, match=match):
+        Training(**settings)
+
+
+@every_method
+def test_a_loss_that_is_no_number_says_where_and_what_to_try(method):
+    wild = Training(epochs=40, batch_size=50, learning_rate=1e20, optimiser="sgd")
+    with pytest.raises(FloatingPointError, match=r"the loss was (nan|inf) in epoch \d+, step \d+; try a learning rate"):
+        method(fc2((4,), 3, width=8), blobs(), seed=0, training=wild)

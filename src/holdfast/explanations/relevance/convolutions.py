@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ _TRANSPOSED = {F.conv_transpose1d: 1, F.conv_transpose2d: 2, F.conv_transpose3d:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How a convolution slides: one value per image axis."""
+    """How a convolution slides: one value per image axis; `ends` is zero padding at the far end of each axis alone."""
 
     stride: list[int]
     padding: list[int]
@@ -26,9 +25,11 @@ class Window:
     transposed: bool
     output_padding: list[int]
     groups: int
+    ends: tuple[int, ...] = ()
 
     def forward(self, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         """Outputs."""
+        a = self._extended(a)
         return torch.convolution(
             a, w, b, self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups
         )
@@ -36,7 +37,14 @@ class Window:
     def transpose(self, s: Tensor, w: Tensor, a: Tensor) -> Tensor:
         """`sum_j w_ij s_j` for every input i; only the shape of `a` matters."""
         where = (self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups)
-        return torch.ops.aten.convolution_backward(s, a, w, None, *where, [True, False, False])[0]
+        pull = torch.ops.aten.convolution_backward
+        back = pull(s, self._extended(a), w, None, *where, [True, False, False])[0]
+        for axis, end in enumerate(self.ends):
+            back = back.narrow(2 + axis, 0, a.shape[2 + axis]) if end else back
+        return back
+
+    def _extended(self, a: Tensor) -> Tensor:
+        return F.pad(a, [v for end in reversed(self.ends) for v in (0, end)]) if any(self.ends) else a
 
     def over(self, v: Tensor) -> Tensor:
         """Channels stand before the image axes."""
@@ -60,20 +68,17 @@ class Window:
 
 
 @register(*_DIMENSIONS)
-def convolution(call: Call) -> Any:
+def convolution(call: Call) -> Step:
     """`F.conv1d`, `F.conv2d`, `F.conv3d`."""
     n = _DIMENSIONS[call.function]
     p = call.bind("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    dilation, padding = _per_axis(p.get("dilation", 1), n), p.get("padding", 0)
-    if isinstance(padding, str):
-        ends = _same(p["weight"], dilation) if padding == "same" else [0, 0] * n
-        a = call.on_tape(F.pad, p["input"], ends)
-        rest = (p.get("stride", 1), 0, dilation, p.get("groups", 1))
-        return call.on_tape(call.function, a, p["weight"], p.get("bias"), *rest)
-    window = Window(
-        _per_axis(p.get("stride", 1), n), _per_axis(padding, n), dilation, False, [0] * n, p.get("groups", 1)
-    )
-    return _step(call, p, window)
+    dilation, padding, ends = _per_axis(p.get("dilation", 1), n), p.get("padding", 0), ()
+    if padding == "same":  # an odd total leaves one more at the far end
+        totals = [d * (k - 1) for d, k in zip(dilation, p["weight"].shape[2:])]
+        padding, ends = [t // 2 for t in totals], tuple(t % 2 for t in totals)
+    padding = [0] * n if padding == "valid" else _per_axis(padding, n)
+    stride = _per_axis(p.get("stride", 1), n)
+    return _step(call, p, Window(stride, padding, dilation, False, [0] * n, p.get("groups", 1), ends))
 
 
 @register(*_TRANSPOSED)
@@ -96,9 +101,3 @@ def _step(call: Call, p: dict, window: Window) -> Step:
 
 def _per_axis(value: int | Sequence[int], n: int) -> list[int]:
     return [value] * n if isinstance(value, int) else list(value) * (n if len(value) == 1 else 1)
-
-
-def _same(w: Tensor, dilation: list[int]) -> list[int]:
-    """Padding before and after each image axis, last axis first, that keeps the size."""
-    totals = [d * (k - 1) for d, k in zip(dilation, w.shape[2:])]
-    return [end for t in reversed(totals) for end in (t // 2, t - t // 2)]

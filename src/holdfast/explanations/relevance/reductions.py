@@ -36,7 +36,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Variance:
-    """Variance over draws, divided by their number."""
+    """Variance over draws, divided by their number less one; zero for a single draw."""
 
     def stream(self) -> Stream:
         """A stream for one block."""
@@ -119,7 +119,7 @@ class _Moments:
         self.mean, self.count = self.mean + step * (count / total), total
 
     def result(self) -> Tensor:
-        return self.square / self.count if self.variance else self.mean
+        return self.square / max(1, self.count - 1) if self.variance else self.mean
 
 
 class _Collected:

@@ -8,7 +8,15 @@ from holdfast.attacks.attack_explanation import MovedExplanation, attack_explana
 from holdfast.attacks.attacked import Attacked, Check
 from holdfast.attacks.auto_pgd import auto_pgd, auto_pgd_targeted
 from holdfast.attacks.carlini_wagner import carlini_wagner
-from holdfast.attacks.explanation_objectives import away, mass_centre, overlap_below, target_map, target_region, top_k
+from holdfast.attacks.explanation_objectives import (
+    away,
+    mass_centre,
+    overlap,
+    overlap_below,
+    target_map,
+    target_region,
+    top_k,
+)
 from holdfast.attacks.masking import Masking, masking_report
 from holdfast.attacks.minimal_norm import minimal_norm
 from holdfast.attacks.one_step import fgsm
@@ -34,6 +42,7 @@ __all__ = [
     "masking_report",
     "mass_centre",
     "minimal_norm",
+    "overlap",
     "overlap_below",
     "pgd",
     "random_noise",

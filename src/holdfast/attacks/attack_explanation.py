@@ -3,12 +3,14 @@
     raise D(R(x'), R(x))   subject to   x' in the budget,   class(x') = class(x)
 
 Projected gradient ascent with true derivatives through the heatmap (Ghorbani, Abid, Zou 2019, arXiv 1710.10547;
-Dombrowski et al. 2019, arXiv 1906.07983), usually on a smoothed copy of the ensemble; whether an image is better is
-always decided on the original one. For several draws the map is the posterior mean, and its derivative is pulled back
-block by block. A self-test says whether the objective really rose: attacks that step along something else than its
-derivative (a detached heatmap, say) do not pass it.
+Dombrowski et al. 2019, arXiv 1906.07983), with momentum and a step that shrinks along half a cosine. Derivatives may be
+taken on a smoothed copy of the ensemble; whether an image is better is always decided on the original one. For several
+draws the map is the posterior mean, and its derivative is pulled back block by block. A self-test says whether the
+objective really rose: attacks that step along something else than its derivative (a detached heatmap, say) do not
+pass it.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +30,7 @@ from holdfast.tiles import MEMORY, tiles
 
 Explain = Callable[[Ensemble, Tensor, Tensor], Tensor]  # (ensemble, x [b, ...], class [b]) -> maps [s, b, *image]
 SECOND_ORDER = 6  # memory of a derivative through a heatmap, in units of a forward pass
+AUTO = (5.0, 100.0)  # first and last beta of a smoothed start
 HALVINGS = 4  # how often a step that would change the decision is halved before it is given up
 
 
@@ -57,11 +60,12 @@ def attack_explanation(
     objective: MapObjective,
     budget: Budget,
     criterion: MapCriterion | None = None,
-    steps: int = 50,
-    step_size: float | None = None,
-    beta: float | tuple[float, float] | None = 10.0,
+    steps: int = 100,
+    step_size: float = 0.25,
+    momentum: float = 0.8,
+    beta: float | tuple[float, float] | Literal["auto"] | None = "auto",
     constraint: Literal["projection", "penalty", "none"] = "projection",
-    n_restarts: int = 1,
+    n_restarts: int = 2,
     seed: int = 0,
     memory: int = MEMORY,
 ) -> MovedExplanation:
@@ -77,13 +81,15 @@ def attack_explanation(
         budget: norm, one radius or several, and pixel range.
         criterion: when an explanation counts as moved; by default when the objective rose at all.
         steps: gradient steps of each restart.
-        step_size: length of a step in parts of the radius; `2.5 / steps` unless given.
+        step_size: length of the first step in parts of the radius.
+        momentum: share of the last direction that is kept.
         beta: sharpness of the softplus that replaces ReLU for the derivatives; a pair for one that grows from the
-            first value to the second; None to follow the original network.
+            first value to the second; None to follow the original network, whose derivatives suffice for LRP but
+            vanish for gradient maps. "auto": every second start is smoothed, with a beta that grows from 5 to 100.
         constraint: "projection" halves a step that would change the decision, or leaves it out; "penalty" adds a pull
             back where the margin of the decision has become small; "none" lets decisions change. Images whose
             decision changed never count as best, unless with "none".
-        n_restarts: starts; the first at the clean image, the others at random points of the budget.
+        n_restarts: starts at random points of the budget.
         seed: seed of the random starts.
         memory: budget in bytes for the work of one moment.
 
@@ -98,7 +104,7 @@ def attack_explanation(
     ...     return (x * torch.autograd.grad(score, x, create_graph=True)[0])[None]
     >>> result = attack_explanation(
     ...     ensemble, x, ensemble.predict(x), explain=gradient_times_input, objective=top_k(30),
-    ...     budget=Budget("linf", .2), steps=5,
+    ...     budget=Budget("linf", .2), steps=5, beta=5.,
     ... )
     >>> bool(result.label_kept.all()), bool((result.objective_after >= result.objective_before).all())
     (True, True)
@@ -106,17 +112,18 @@ def attack_explanation(
     call = "attack_explanation"
     check_range(call, "steps", steps, 1, 1_000_000)
     check_range(call, "n_restarts", n_restarts, 1, 1_000_000)
-    step_size = 2.5 / steps if step_size is None else step_size
     check_range(call, "step_size", step_size, 0, 1e6, open_low=True)
+    check_range(call, "momentum", momentum, 0, 1)
     if constraint not in ("projection", "penalty", "none"):
         raise ValueError(f"{call}: constraint must be 'projection', 'penalty' or 'none', got {constraint!r}.")
     search = Search(call, ensemble, x, y, budget=budget, memory=memory)
     run = _Run(search, explain, objective, constraint)
     generator = torch.Generator().manual_seed(seed)
     for restart in range(n_restarts):
-        start = search.x if restart == 0 else budget.random(search.x, search.radius, generator)
-        run.climb(start, _betas(beta, steps), step_size)
-    return run.finish(criterion, dict(steps=steps, step_size=step_size, beta=beta, n_restarts=n_restarts, seed=seed))
+        start = budget.random(search.x, search.radius, generator)
+        run.climb(start, _betas(beta, steps, restart), step_size, momentum)
+    settings = dict(steps=steps, step_size=step_size, momentum=momentum, beta=beta, n_restarts=n_restarts, seed=seed)
+    return run.finish(criterion, settings)
 
 
 class _Run:
@@ -131,14 +138,18 @@ class _Run:
         self.before = objective(self.clean_maps, self.clean_maps, self.images[:count])
         self.value = self.before.repeat(len(search.budget.epsilons))
 
-    def climb(self, start: Tensor, betas: list[float | None], step_size: float) -> None:
+    def climb(self, start: Tensor, betas: list[float | None], step_size: float, momentum: float) -> None:
         search, moved = self.search, self._allowed(start, self.search.x)
-        stride = search.spread(step_size * search.radius)
-        for beta in track(betas, "attacking explanations"):
+        velocity = torch.zeros_like(moved)
+        for step, beta in enumerate(track(betas, "attacking explanations")):
             model = search.ensemble if beta is None else smoothed(search.ensemble, beta)
-            direction = search.steepest(self._gradient(model, moved), moved)
+            gradient = search.budget.free(self._gradient(model, moved), moved)
+            size = gradient.flatten(1).abs().mean(1).clamp(min=torch.finfo(gradient.dtype).tiny)
+            velocity = momentum * velocity + gradient / search.spread(size)
+            direction = search.budget.steepest(velocity)
             if self.constraint == "penalty":
                 direction = direction + self._pull(moved)
+            stride = search.spread(search.radius) * step_size * _cosine(step / len(betas))
             moved = self._allowed(search.project(moved + stride * direction, search.rows), moved)
             self._note(moved)
 
@@ -246,11 +257,18 @@ class _Run:
         return list(tiles(cost, len(self.search.ensemble), len(x), self.search.memory))
 
 
-def _betas(beta: float | tuple[float, float] | None, steps: int) -> list[float | None]:
+def _betas(beta: float | tuple[float, float] | str | None, steps: int, restart: int) -> list[float | None]:
+    if beta == "auto":
+        beta = AUTO if restart % 2 else None
     if beta is None or isinstance(beta, int | float):
         return [beta] * steps
     first, last = beta
     return [first * (last / first) ** (i / max(1, steps - 1)) for i in range(steps)]
+
+
+def _cosine(share: float) -> float:
+    """The step that is left after a share of the steps: from 1 to 2 % along half a cosine."""
+    return 0.02 + 0.98 * (1 + math.cos(math.pi * share)) / 2
 
 
 def _self_test(before: Tensor, after: Tensor) -> Check:

@@ -5,6 +5,7 @@ in the batch that the attack was given, and returns one value per image. `r` is 
 channels summed first; `T` the pixels with the k percent largest |R| on the clean image.
 
     top_k           -sum_{i in T} r_i                          (Ghorbani, Abid, Zou 2019, arXiv 1710.10547)
+    overlap         -mean_{i in T} sigmoid((|R_i| - t) / w)    t: what it takes to be in the top k percent now
     target_region   sum_{i in A} r_i for a region A            (the same)
     mass_centre     |c(r) - c(r_clean)|, c the mean position   (the same)
     target_map      correlation of R with another map          (Dombrowski et al. 2019, arXiv 1906.07983)
@@ -35,6 +36,33 @@ def top_k(k: float) -> MapObjective:
         return -(shares(maps) * top_pixels(clean, k)).sum(1)
 
     return _named(objective, f"top_k({k:g})")
+
+
+def overlap(k: float, width: float = 0.2) -> MapObjective:
+    """Lower the k-LRP overlap itself, made smooth: push the clean image's top pixels below the threshold of the top.
+
+    Args:
+        k: percent of the pixels.
+        width: of the sigmoid, in standard deviations of |R|.
+
+    >>> clean = torch.tensor([[[[4., 1.], [0., 3.]]]])
+    >>> good, bad = torch.tensor([[[[0., 4.], [3., 1.]]]]), clean
+    >>> objective = overlap(50)
+    >>> bool(objective(good, clean, torch.tensor([0])) > objective(bad, clean, torch.tensor([0])))
+    True
+    """
+    check_range("overlap", "k", k, 0, 100, open_low=True)
+    check_range("overlap", "width", width, 0, 1e6, open_low=True)
+
+    def objective(maps: Tensor, clean: Tensor, images: Tensor) -> Tensor:
+        size, top = pixels(maps).abs(), top_pixels(clean, k)
+        count = int(top[0].sum())
+        ordered = size.detach().sort(1, descending=True).values
+        threshold = ordered[:, count - 1 : count + 1].mean(1, keepdim=True)
+        scale = width * size.detach().std(1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny ** 0.5)
+        return -(torch.sigmoid((size - threshold) / scale) * top).sum(1) / count
+
+    return _named(objective, f"overlap({k:g})")
 
 
 def target_region(region: Tensor) -> MapObjective:

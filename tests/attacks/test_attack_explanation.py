@@ -1,0 +1,292 @@
+"""Attacks on explanations: objectives by hand, derivatives by finite differences, and that the maps really move."""
+
+import pytest
+import torch
+from torch.func import functional_call
+
+from holdfast.attacks import (
+    attack_explanation,
+    away,
+    explanation_objectives,
+    mass_centre,
+    overlap,
+    overlap_below,
+    random_noise,
+    smoothed,
+    target_map,
+    target_region,
+    top_k,
+)
+from holdfast.attacks.attack_explanation import _Run
+from holdfast.attacks.explanation_objectives import correlation, top_pixels
+from holdfast.attacks.search import Search
+from holdfast.budget import Budget
+from holdfast.ensemble import Ensemble
+from holdfast.explanations import Epsilon, saliency
+from holdfast.explanations.relevance.heatmap import heatmap
+from holdfast.tiles import MEMORY
+
+
+def gradient_map(ensemble, x, y):
+    """Input gradients of the class scores, one draw at a time."""
+    maps = []
+    for s in range(len(ensemble)):
+        weights = {k: v[s] for k, v in ensemble.weights.items()}
+        score = functional_call(ensemble.network, weights, (x,)).gather(1, y[:, None]).sum()
+        maps.append(torch.autograd.grad(score, x, create_graph=True)[0])
+    return torch.stack(maps)
+
+
+def relevance_map(ensemble, x, y):
+    draws = [{k: v[s] for k, v in ensemble.weights.items()} for s in range(len(ensemble))]
+    return torch.stack([heatmap(ensemble.network, w, x, Epsilon(0.1), target=y) for w in draws])
+
+
+def trained(draws=1, dtype=torch.float32, smooth=False):
+    """Networks fitted to ten prototypes of 8 x 8 pixels, and fifteen images of them."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(10, 1, 4, 4, generator=generator)
+    prototypes = torch.nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear")
+    y = torch.arange(600) % 10
+    x = (prototypes[y] + 0.1 * torch.randn(600, 1, 8, 8, generator=generator)).clamp(0, 1)
+    networks = []
+    for _ in range(draws):
+        act = torch.nn.Tanh if smooth else torch.nn.ReLU
+        layers = [torch.nn.Flatten(), torch.nn.Linear(64, 48), act(), torch.nn.Linear(48, 48), act()]
+        network = torch.nn.Sequential(*layers, torch.nn.Linear(48, 10))
+        with torch.no_grad():
+            for p in network.parameters():
+                p.copy_((p.ndim > 1) * torch.randn(p.shape, generator=generator) * (2 / p.shape[-1]) ** 0.5)
+        optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+        for _ in range(60):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(x), y).backward()
+            optimiser.step()
+        networks.append(network.to(dtype))
+    return Ensemble.from_networks(networks), x[:15].to(dtype)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return trained()
+
+
+def some_maps(seed=0, count=4):
+    return torch.randn(count, 2, 5, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+IMAGES = torch.arange(4)
+
+
+def test_objectives_by_hand():
+    maps, clean = some_maps(0), some_maps(1)
+    region = some_maps(2)[:, 0] > 0
+    goal = some_maps(3)
+    found = {
+        "top_k": top_k(20)(maps, clean, IMAGES),
+        "region": target_region(region)(maps, clean, IMAGES),
+        "centre": mass_centre()(maps, clean, IMAGES),
+        "map": target_map(goal)(maps, clean, IMAGES),
+        "away": away()(maps, clean, IMAGES),
+    }
+    for i in range(4):
+        now, before, aim = (m[i].sum(0).flatten() for m in (maps, clean, goal))
+        share, old = now.abs() / now.abs().sum(), before.abs() / before.abs().sum()
+        top = before.abs().sort(descending=True).indices[:6]
+        centre = lambda w: [sum(float(v) * (i // 6, i % 6)[k] for i, v in enumerate(w)) for k in (0, 1)]
+        moved = sum((a - b) ** 2 for a, b in zip(centre(share), centre(old), strict=True)) ** 0.5
+        pearson = lambda a, b: float(torch.corrcoef(torch.stack([a, b]))[0, 1])
+        assert float(found["top_k"][i]) == pytest.approx(-float(share[top].sum()))
+        assert float(found["region"][i]) == pytest.approx(float(share[region[i].flatten()].sum()))
+        assert float(found["centre"][i]) == pytest.approx(moved, abs=1e-6)
+        assert float(found["map"][i]) == pytest.approx(pearson(now, aim))
+        assert float(found["away"][i]) == pytest.approx(-pearson(now, before))
+
+
+def test_overlap_becomes_the_overlap_when_it_is_sharp():
+    maps, clean = some_maps(0), some_maps(1)
+    exact = (top_pixels(maps, 30) & top_pixels(clean, 30)).sum(1) / 9
+    torch.testing.assert_close(-overlap(30, width=1e-6)(maps, clean, IMAGES), exact.double())
+    assert torch.equal(overlap_below(30, 0.5)(maps, clean, IMAGES), exact < 0.5)
+
+
+@pytest.mark.parametrize("name", ["top_k", "overlap", "region", "centre", "map", "away"])
+def test_objectives_by_finite_differences(name):
+    clean = some_maps(1)
+    objective = {
+        "top_k": top_k(20),
+        "overlap": overlap(20, width=2.0),
+        "region": target_region(some_maps(2)[0, 0] > 0),
+        "centre": mass_centre(),
+        "map": target_map(some_maps(3)),
+        "away": away(),
+    }[name]
+    if name == "overlap":  # its threshold and width are constants in the derivative
+        t = some_maps(0).requires_grad_()
+        (g,) = torch.autograd.grad(objective(t, clean, IMAGES).sum(), t)
+        assert bool(((g.sum(1).flatten(1) != 0) <= top_pixels(clean, 20)).all())
+        assert bool(((g * t).sum(1).flatten(1)[top_pixels(clean, 20)] <= 0).any())
+        return
+    assert torch.autograd.gradcheck(lambda m: objective(m, clean, IMAGES), some_maps(0).requires_grad_())
+
+
+@pytest.mark.parametrize("explain", [gradient_map, relevance_map])
+@pytest.mark.parametrize("memory", [MEMORY, 1 << 16])
+def test_gradient_through_the_mean_map_by_finite_differences(explain, memory):
+    ensemble, x = trained(draws=3, dtype=torch.float64, smooth=True)
+    x = x[:4].clamp(0.05, 0.95)
+    y = ensemble.predict(x)
+    goal = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    search = Search("test", ensemble, x, y, budget=Budget("linf", 0.1), memory=memory)
+    run = _Run(search, explain, target_map(goal), "none")
+    gradient = run._gradient(ensemble, x)
+    value = lambda x: target_map(goal)(explain(ensemble, x.requires_grad_(), y).mean(0), None, None).detach()
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(5):
+        d = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        numeric = (value(x + 1e-7 * d) - value(x - 1e-7 * d)) / 2e-7
+        torch.testing.assert_close((gradient * d).flatten(1).sum(1), numeric, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("explain", [gradient_map, relevance_map])
+def test_top_pixels_move_further_than_under_noise_of_the_same_size(case, explain):
+    ensemble, x = case
+    y, budget = ensemble.predict(x), Budget("linf", [0.03, 0.06])
+    result = attack_explanation(
+        ensemble,
+        x,
+        y,
+        explain=explain,
+        objective=overlap(20),
+        budget=budget,
+        criterion=overlap_below(20, 0.7),
+        steps=40,
+    )
+    assert result.self_test.passed, result.self_test.sentence
+    assert bool(result.label_kept.all())
+    clean = explain(ensemble, x.clone().requires_grad_(), y).mean(0).detach()
+    torch.testing.assert_close(result.clean_maps, clean)
+    kept = lambda maps: (top_pixels(maps, 20) & top_pixels(clean, 20)).double().sum(1) / 13
+    noise = random_noise(ensemble, x, y, budget=budget)
+    for e in range(2):
+        under_noise = explain(ensemble, noise.images[e].clone().requires_grad_(), y).mean(0).detach()
+        assert kept(result.maps[e]).mean() < kept(under_noise).mean() - 0.1
+        torch.testing.assert_close(
+            result.maps[e], explain(ensemble, result.images[e].clone().requires_grad_(), y).mean(0).detach()
+        )
+        assert torch.equal(result.success[e], kept(result.maps[e]) < 0.7)
+    assert bool((result.objective_after >= result.objective_before).all())
+    assert result.objective_after[1].mean() > result.objective_after[0].mean()
+
+
+@pytest.mark.parametrize("objective", ["map", "region", "centre", "away", "top_k"])
+def test_every_objective_rises(case, objective):
+    ensemble, x = case
+    y = ensemble.predict(x)
+    maps = saliency(ensemble, x, y).mean(0)
+    region = torch.zeros(8, 8, dtype=torch.bool)
+    region[:3, :3] = True
+    chosen = {
+        "map": target_map(maps.roll(1, 0)), "region": target_region(region), "centre": mass_centre(), "away": away(),
+        "top_k": top_k(20),
+    }[objective]  # fmt: skip
+    result = attack_explanation(
+        ensemble, x, y, explain=lambda e, x, y: saliency(e, x, y, create_graph=True), objective=chosen,
+        budget=Budget("l2", 0.5), steps=30, beta=(5.0, 100.0),
+    )  # fmt: skip
+    assert result.self_test.value >= 0.9
+    assert bool(result.label_kept.all())
+    gain = (result.objective_after - result.objective_before).mean()
+    assert gain > {"map": 0.1, "region": 0.03, "centre": 0.1, "away": 0.1, "top_k": 0.03}[objective]
+
+
+def test_posterior_mean_of_several_draws_and_repeatability():
+    ensemble, x = trained(draws=3)
+    y = ensemble.predict(x)
+    given = dict(explain=relevance_map, objective=overlap(20), budget=Budget("linf", 0.05), steps=10)
+    first = attack_explanation(ensemble, x, y, **given)
+    assert first.maps.shape == (1, 15, 1, 8, 8)
+    assert first.self_test.passed
+    state = torch.get_rng_state()
+    again = attack_explanation(ensemble, x, y, **given)
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(first.images, attack_explanation(ensemble, x, y, seed=1, **given).images)
+    small = attack_explanation(ensemble, x, y, memory=1 << 20, **given)
+    assert bool(small.label_kept.all())
+    torch.testing.assert_close(small.objective_after, first.objective_after, rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("constraint", ["projection", "penalty", "none"])
+def test_constraints(case, constraint):
+    ensemble, x = case
+    y = ensemble.predict(x)
+    result = attack_explanation(
+        ensemble, x, y, explain=gradient_map, objective=away(), budget=Budget("linf", 0.3), steps=20,
+        constraint=constraint, beta=20.0,
+    )  # fmt: skip
+    if constraint == "none":
+        assert not bool(result.label_kept.all())  # within this radius decisions would change if they were let
+    else:
+        assert bool(result.label_kept.all())
+        assert result.self_test.passed
+
+
+def test_the_self_test_catches_attacks_that_do_not_follow_their_objective(case):
+    ensemble, x = case
+    y = ensemble.predict(x)
+
+    def pretended(ensemble, x, y):  # as in the published code: values of the map, derivatives of something else
+        maps = gradient_map(ensemble, x, y)
+        return maps.detach() + 0 * x
+
+    result = attack_explanation(
+        ensemble, x, y, explain=pretended, objective=top_k(20), budget=Budget("linf", 0.01), steps=5, beta=None
+    )
+    honest = attack_explanation(
+        ensemble, x, y, explain=gradient_map, objective=top_k(20), budget=Budget("linf", 0.01), steps=5, beta=5.0
+    )
+    assert honest.self_test.passed
+    assert not result.self_test.passed
+    assert "the attack did not work" in result.self_test.sentence
+
+
+def test_smoothed():
+    ensemble, x = trained()
+    sharp = smoothed(ensemble, 1e4)
+    torch.testing.assert_close(sharp.logits(x), ensemble.logits(x), rtol=0, atol=1e-2)
+    assert not torch.allclose(smoothed(ensemble, 1.0).logits(x), ensemble.logits(x), atol=1e-2)
+    assert sharp.weights is ensemble.weights
+    assert "ReLU" in repr(ensemble.network)
+    leaky = Ensemble.from_networks(torch.nn.Sequential(torch.nn.LeakyReLU(0.1), torch.nn.Linear(3, 2)))
+    z = torch.tensor([[-2.0, 0.0, 3.0]])
+    torch.testing.assert_close(smoothed(leaky, 1e4).network[0](z), torch.tensor([[-0.2, 0.0, 3.0]]), rtol=0, atol=1e-3)
+    with pytest.raises(ValueError, match=r"smoothed: found no nn.ReLU or nn.LeakyReLU module"):
+        smoothed(Ensemble.from_networks(torch.nn.Linear(3, 2)), 10)
+    with pytest.raises(ValueError, match=r"smoothed: beta must lie in \(0"):
+        smoothed(ensemble, 0)
+
+
+def test_bad_input(case):
+    ensemble, x = case
+    y = ensemble.predict(x)
+    given = dict(objective=top_k(20), budget=Budget("linf", 0.1), steps=2, beta=None)
+    with pytest.raises(ValueError, match=r"attack_explanation: the maps do not depend differentiably .*create_graph"):
+        attack_explanation(ensemble, x, y, explain=lambda e, x, y: gradient_map(e, x, y).detach(), **given)
+    with pytest.raises(ValueError, match=r"explain must return maps \[s, b, \*image\], got \(15, 1, 8, 8\)"):
+        attack_explanation(ensemble, x, y, explain=lambda e, x, y: gradient_map(e, x, y)[0], **given)
+    with pytest.raises(ValueError, match="constraint must be 'projection', 'penalty' or 'none', got 'hope'"):
+        attack_explanation(ensemble, x, y, explain=gradient_map, constraint="hope", **given)
+    with pytest.raises(ValueError, match=r"attack_explanation: labels must lie in 0\.\.9"):
+        attack_explanation(ensemble, x, y + 10, explain=gradient_map, **given)
+    with pytest.raises(ValueError, match=r"top_k: k must lie in \(0, 100\]"):
+        top_k(0)
+    with pytest.raises(TypeError, match="target_region: region must be a tensor of booleans"):
+        target_region(torch.ones(8, 8))
+    with pytest.raises(ValueError, match="target_region: the region holds no pixel"):
+        target_region(torch.zeros(8, 8, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"target_region: the mask has 6 pixels per image, the maps 64"):
+        target_region(torch.ones(15, 2, 3, dtype=torch.bool))(
+            some_maps()[:, :, :4].repeat(1, 1, 1, 3)[..., :16], None, IMAGES
+        )
+    assert explanation_objectives.correlation is correlation

@@ -53,8 +53,7 @@ def explain(
 def mean_maps(ensemble: Ensemble, x: Tensor, target: Tensor, rule: str, memory: int) -> Maps:
     """Mean over draws of the class relevance at the input and at the output of every hidden learnable layer."""
     layers = [INPUT, *learnable_layers(ensemble.network)[:-1]]
-    found = explanations.lrp(ensemble, x, target, rule=RULES[rule](), layer=layers, memory=memory)
-    return {layer: maps.mean(0) for layer, maps in found.items()}
+    return explanations.lrp(ensemble, x, target, rule=RULES[rule](), layer=layers, reduce="mean", memory=memory)
 
 
 def learnable_layers(network: nn.Module) -> list[str]:

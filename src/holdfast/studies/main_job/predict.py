@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import scores
 from holdfast.attacks import Attacked, masking_report
-from holdfast.attacks.masking import saturation_rate, zero_gradients
 from holdfast.data import Split
 from holdfast.ensemble import Ensemble, log_predictive
 from holdfast.studies.codecs import JsonCodec, TableCodec
@@ -108,7 +107,7 @@ def _figures(job: MainJob, ensemble: Ensemble, points: Split, memory: int) -> di
     return {
         "clean_accuracy": (log_p.argmax(-1) == y).double().mean().item(),
         "nll": -log_p.gather(-1, y[:, None]).double().mean().item(),
-        "saturation_rate": saturation_rate(ensemble, x, memory=memory),
-        "zero_gradient_rate": zero_gradients(ensemble, x, y, memory=memory).double().mean().item(),
+        "saturation_rate": report.figures["saturation_rate"],
+        "zero_gradient_rate": report.figures["zero_gradient_rate"],
         "checks": checks,
     }

@@ -17,6 +17,7 @@ from holdfast.attacks.explanation_objectives import (
     target_region,
     top_k,
 )
+from holdfast.attacks.in_parts import in_parts
 from holdfast.attacks.masking import Masking, masking_report
 from holdfast.attacks.minimal_norm import minimal_norm
 from holdfast.attacks.one_step import fgsm
@@ -39,6 +40,7 @@ __all__ = [
     "away",
     "carlini_wagner",
     "fgsm",
+    "in_parts",
     "masking_report",
     "mass_centre",
     "minimal_norm",

@@ -1,0 +1,136 @@
+"""In parts: a long attack as a row of short ones, each kept on disk; an interrupted run goes on where it was."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from holdfast import __version__
+from holdfast.attacks.attacked import Attacked
+from holdfast.checks import check_images, check_labels, check_range
+from holdfast.ensemble import Ensemble
+from holdfast.progress import track
+
+TENSORS = tuple(f.name for f in fields(Attacked) if f.name not in ("name", "epsilons", "settings"))
+
+
+def in_parts(
+    attack: Callable[..., Attacked],
+    ensemble: Ensemble,
+    x: Tensor,
+    y: Tensor,
+    *,
+    folder: str | os.PathLike,
+    images_per_part: int = 250,
+    **settings: Any,
+) -> Attacked:
+    """Run an attack part by part; parts that `folder` already holds are read and not run again.
+
+    A part is found again only under the same weights, images, labels, attack, settings and version. A damaged file is
+    computed anew, with a warning. Every part uses the same seed, so the result depends on `images_per_part` and on
+    nothing else: not on where a run was interrupted.
+
+    Args:
+        attack: an attack of this room, such as `worst_case`.
+        ensemble, x, y: what the attack is given.
+        folder: where parts are kept; made if need be.
+        images_per_part: images of one part.
+        settings: everything else that the attack is given.
+
+    Returns:
+        The result on all images.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from holdfast.attacks import fgsm
+    >>> from holdfast.budget import Budget
+    >>> ensemble, x = Ensemble.from_networks(torch.nn.Linear(3, 2)), torch.rand(5, 3)
+    >>> given = dict(budget=Budget("linf", .1))
+    >>> with TemporaryDirectory() as folder:
+    ...     result = in_parts(fgsm, ensemble, x, ensemble.predict(x), folder=folder, images_per_part=2, **given)
+    >>> result.images.shape
+    torch.Size([1, 5, 3])
+    """
+    check_images("in_parts", x)
+    check_labels("in_parts", y, len(x))
+    check_range("in_parts", "images_per_part", images_per_part, 1, 1_000_000_000)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _digest(*(part for name, value in sorted(ensemble.weights.items()) for part in (name, value)))
+    parts = []
+    for start in track(range(0, len(x), images_per_part), f"{attack.__name__}, parts"):
+        rows = slice(start, start + images_per_part)
+        key = _digest(__version__, weights, x[rows], y[rows], attack.__name__, _described(settings))
+        path = folder / f"{attack.__name__}-{start:06d}-{key[:16]}.safetensors"
+        part = _read(path, x.device) if path.exists() else None
+        if part is None:
+            part = attack(ensemble, x[rows], y[rows], **settings)
+            _write(path, part)
+        parts.append(part)
+    return joined(parts)
+
+
+def joined(parts: Sequence[Attacked]) -> Attacked:
+    """The result on all images from results on some each, of one attack with one setting."""
+    first = parts[0]
+    tensors = {
+        name: torch.cat([getattr(p, name) for p in parts], dim=0 if name == "clean_predicted" else 1)
+        for name in TENSORS
+    }
+    settings = dict(first.settings)
+    if "broken_by" in settings:  # counts of images
+        stages = settings["broken_by"]
+        settings["broken_by"] = {
+            stage: [sum(counts) for counts in zip(*(p.settings["broken_by"][stage] for p in parts), strict=True)]
+            for stage in stages
+        }
+    return Attacked(name=first.name, epsilons=first.epsilons, settings=settings, **tensors)
+
+
+def _write(path: Path, part: Attacked) -> None:
+    tensors = {name: getattr(part, name).contiguous() for name in TENSORS}
+    facts = dict(
+        name=part.name, epsilons=part.epsilons, settings=dict(part.settings), digest=_digest(*tensors.values())
+    )
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, {"facts": json.dumps(facts)})
+    os.replace(partial, path)
+
+
+def _read(path: Path, device: torch.device) -> Attacked | None:
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in TENSORS}
+            facts = json.loads(file.metadata()["facts"])
+        if facts.pop("digest") != _digest(*tensors.values()):
+            raise ValueError("its checksum is wrong")
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        warnings.warn(f"in_parts: {path} is damaged ({error}); computing this part again.", stacklevel=3)
+        return None
+    moved = {name: value.to(device) for name, value in tensors.items()}
+    return Attacked(**moved, **facts | {"epsilons": tuple(facts["epsilons"])})
+
+
+def _digest(*values: str | Tensor) -> str:
+    found = hashlib.sha256()
+    for value in values:
+        if isinstance(value, Tensor):
+            found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:
+            found.update(value.encode())
+    return found.hexdigest()
+
+
+def _described(settings: dict[str, Any]) -> str:
+    """Settings as text that is the same in every process."""
+    named = {k: f"{v.__module__}.{v.__qualname__}" if callable(v) else repr(v) for k, v in settings.items()}
+    return json.dumps(named, sort_keys=True)

@@ -1,0 +1,93 @@
+"""Resuming: an interrupted run ends as an uninterrupted one, and nothing stale or damaged is taken for a result."""
+
+import pytest
+import torch
+
+from holdfast import attacks
+from holdfast.attacks import in_parts, worst_case
+from holdfast.budget import Budget
+from holdfast.ensemble import Ensemble
+
+
+@pytest.fixture
+def case():
+    generator = torch.Generator().manual_seed(0)
+    network = torch.nn.Linear(6, 4)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator))
+    x = torch.rand(10, 6, generator=generator)
+    return Ensemble.from_networks(network), x, torch.randint(0, 4, (10,), generator=generator)
+
+
+GIVEN = dict(budget=Budget("linf", [0.05, 0.2]), steps=5, queries=10)
+
+
+def counted(monkeypatch):
+    calls = []
+
+    def attack(ensemble, x, y, **settings):
+        calls.append(len(x))
+        if len(calls) == counted.stop:
+            raise KeyboardInterrupt
+        return worst_case(ensemble, x, y, **settings)
+
+    attack.__name__ = "worst_case"
+    return attack, calls
+
+
+def test_an_interrupted_run_goes_on(case, tmp_path, monkeypatch):
+    ensemble, x, y = case
+    counted.stop = 3
+    attack, calls = counted(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        in_parts(attack, ensemble, x, y, folder=tmp_path, images_per_part=3, **GIVEN)
+    counted.stop = None
+    result = in_parts(attack, ensemble, x, y, folder=tmp_path, images_per_part=3, **GIVEN)
+    assert calls == [3, 3, 3, 3, 1]  # two parts, the interrupted one, then what was left
+    whole = in_parts(worst_case, ensemble, x, y, folder=tmp_path / "other", images_per_part=3, **GIVEN)
+    assert torch.equal(result.images, whole.images)
+    assert torch.equal(result.success, whole.success)
+    assert result.settings == whole.settings
+    assert (
+        sum(torch.tensor(v) for v in result.settings["broken_by"].values()).tolist() == result.success.sum(1).tolist()
+    )
+    assert result.epsilons == (0.05, 0.2)
+    assert torch.equal(result.clean_predicted, ensemble.predict(x))
+
+
+def test_other_settings_or_weights_are_another_run(case, tmp_path):
+    ensemble, x, y = case
+    given = dict(folder=tmp_path, images_per_part=10)
+    in_parts(attacks.pgd, ensemble, x, y, **given, budget=Budget("linf", 0.1))
+    in_parts(attacks.pgd, ensemble, x, y, **given, budget=Budget("linf", 0.1))
+    assert len(list(tmp_path.iterdir())) == 1
+    in_parts(attacks.pgd, ensemble, x, y, **given, budget=Budget("linf", 0.2))
+    in_parts(attacks.pgd, ensemble, x, y, **given, budget=Budget("linf", 0.1), seed=1)
+    in_parts(attacks.pgd, ensemble, x + 1e-6 * (x < 0.5), y, **given, budget=Budget("linf", 0.1))
+    other = Ensemble(ensemble.network, {k: 2 * v for k, v in ensemble.weights.items()})
+    in_parts(attacks.pgd, other, x, y, **given, budget=Budget("linf", 0.1))
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_damage_is_seen(case, tmp_path, damage):
+    ensemble, x, y = case
+    given = dict(folder=tmp_path, budget=Budget("linf", 0.1))
+    good = in_parts(attacks.fgsm, ensemble, x, y, **given)
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    path.write_bytes(content[:-20] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.warns(UserWarning, match=r"in_parts: .* is damaged .*; computing this part again"):
+        again = in_parts(attacks.fgsm, ensemble, x, y, **given)
+    assert torch.equal(again.images, good.images)
+    in_parts(attacks.fgsm, ensemble, x, y, **given)  # whole again: no warning
+
+
+def test_bad_input(case, tmp_path):
+    ensemble, x, y = case
+    with pytest.raises(ValueError, match="in_parts: images_per_part must lie in"):
+        in_parts(attacks.fgsm, ensemble, x, y, folder=tmp_path, images_per_part=0, budget=Budget("linf", 0.1))
+    with pytest.raises(ValueError, match="in_parts: expected 10 labels"):
+        in_parts(attacks.fgsm, ensemble, x, y[:3], folder=tmp_path, budget=Budget("linf", 0.1))
+    assert not list(tmp_path.iterdir())

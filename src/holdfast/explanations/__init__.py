@@ -4,7 +4,8 @@ from holdfast.explanations.deep_lift import deep_lift
 from holdfast.explanations.fusion_grad import fusion_grad
 from holdfast.explanations.gradient_times_input import gradient_times_input
 from holdfast.explanations.integrated_gradients import completeness_error, integrated_gradients
-from holdfast.explanations.lrp import lrp
+from holdfast.explanations.lrp import lrp, strongest_units
+from holdfast.explanations.mean_map_gradient import mean_map_gradient
 from holdfast.explanations.noise_grad import noise_grad
 from holdfast.explanations.relevance import (
     AlphaBeta,
@@ -14,8 +15,10 @@ from holdfast.explanations.relevance import (
     Gamma,
     Layer,
     Pass,
+    Quantiles,
     Rule,
     Stabiliser,
+    TopCounts,
     WSquare,
     ZBox,
     ZPlus,
@@ -25,6 +28,7 @@ from holdfast.explanations.relevance import (
     epsilon_alpha2_beta1,
     epsilon_gamma_box,
     epsilon_plus_flat,
+    heatmap,
 )
 from holdfast.explanations.saliency import saliency
 from holdfast.explanations.sanity import class_sensitivity, conservation, parameter_randomisation
@@ -39,9 +43,11 @@ __all__ = [
     "Gamma",
     "Layer",
     "Pass",
+    "Quantiles",
     "Rule",
     "Stabiliser",
     "Summary",
+    "TopCounts",
     "WSquare",
     "ZBox",
     "ZPlus",
@@ -57,12 +63,15 @@ __all__ = [
     "epsilon_plus_flat",
     "fusion_grad",
     "gradient_times_input",
+    "heatmap",
     "integrated_gradients",
     "lrp",
+    "mean_map_gradient",
     "noise_grad",
     "parameter_randomisation",
     "reduce_draws",
     "saliency",
     "smooth_grad",
+    "strongest_units",
     "summarise",
 ]

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from holdfast.checks import check_images, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.explanations.relevance.composites import Composite, composite
 from holdfast.explanations.relevance.explainer import Explainer, pieces
-from holdfast.explanations.relevance.heatmap import INPUT, check_evaluation, trace
+from holdfast.explanations.relevance.heatmap import INPUT, check_evaluation, check_logits, trace
 from holdfast.explanations.relevance.reductions import Reduction, parts, reduction
 from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, check_start
@@ -76,7 +77,7 @@ def lrp(
     targets = _targets(ensemble, x, target, view, layers, memory)
     explain = Explainer(
         ensemble,
-        composite(rule),
+        composite("lrp", rule, ensemble.network),
         start,
         layers,
         unit=view == "unit",
@@ -197,12 +198,21 @@ def _targets(
         if target != "all":
             raise ValueError(f"lrp: target must be a class, one class per image, 'all' or None, got {target!r}.")
         return {}
+    return {"": class_targets("lrp", ensemble, x, target, memory)}
+
+
+def class_targets(call: str, ensemble: Ensemble, x: Tensor, target: Tensor | int | None, memory: int) -> Tensor:
+    """The class to explain `[S, B]`: as given, or that of the Bayesian model average."""
+    weights = {k: v[0] for k, v in ensemble.weights.items()}
+    with torch.no_grad():
+        logits = functional_call(ensemble.network, weights, (x[:1],))
+    check_logits(call, logits)
     if target is None:
         target = ensemble.predict(x, memory=memory)
     elif isinstance(target, int) and not isinstance(target, bool):
         target = torch.full((len(x),), target)
-    check_labels("lrp", target, len(x), _classes(ensemble, x))
-    return {"": target.to(x.device).expand(shape)}
+    check_labels(call, target, len(x), logits.shape[-1])
+    return target.to(x.device).expand(len(ensemble), len(x))
 
 
 def _units(name: str, units: Tensor | None, shape: tuple[int, int], device: torch.device) -> Tensor | None:
@@ -215,8 +225,3 @@ def _units(name: str, units: Tensor | None, shape: tuple[int, int], device: torc
             "strongest_units(...) gives them."
         )
     return units.to(device).expand(shape)
-
-
-def _classes(ensemble: Ensemble, x: Tensor) -> int:
-    with torch.no_grad():
-        return ensemble.call(x[:1], slice(0, 1)).shape[-1]

@@ -22,6 +22,7 @@ from holdfast.explanations.relevance.composites import (
     epsilon_plus_flat,
 )
 from holdfast.explanations.relevance.heatmap import heatmap
+from holdfast.explanations.relevance.reductions import Quantiles, TopCounts
 from holdfast.explanations.relevance.registry import register
 from holdfast.explanations.relevance.rules import AlphaBeta, Epsilon, Flat, Gamma, Pass, Rule, WSquare, ZBox, ZPlus
 from holdfast.explanations.relevance.stabiliser import Stabiliser
@@ -36,9 +37,11 @@ __all__ = [
     "Gamma",
     "Layer",
     "Pass",
+    "Quantiles",
     "Rule",
     "Stabiliser",
     "Step",
+    "TopCounts",
     "WSquare",
     "ZBox",
     "ZPlus",

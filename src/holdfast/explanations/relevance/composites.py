@@ -8,6 +8,8 @@ for the linear maps.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from torch import nn
+
 from holdfast.explanations.relevance.rules import AlphaBeta, Epsilon, Flat, Gamma, Pass, Rule, ZBox, ZPlus
 from holdfast.explanations.relevance.stabiliser import Stabiliser
 
@@ -45,15 +47,17 @@ class Composite:
         choose: the rule of a linear or convolutional map: a rule, or a function of its `Layer`.
         norm: the rule of norms that stand alone.
         sums: the stabiliser of residual sums, averages and products.
+        names: modules that `choose` knows by name; each must be in the network, and may be a norm.
     """
 
     choose: Rule | Choice
     norm: Rule | Pass = field(default_factory=Epsilon)
     sums: Stabiliser = field(default_factory=Stabiliser)
+    names: frozenset[str] = frozenset()
 
     def rule(self, layer: Layer) -> Rule | Pass:
         """The rule that `layer` takes."""
-        if layer.kind == "norm":
+        if layer.kind == "norm" and layer.name not in self.names:
             return self.norm
         rule = self.choose if isinstance(self.choose, Rule | Pass) else self.choose(layer)
         if not callable(rule) or not hasattr(rule, "keeps_zeros"):
@@ -63,13 +67,16 @@ class Composite:
         return rule
 
 
-def composite(rule: "Rule | Composite | Choice") -> Composite:
-    """Any way to say which rules to use, as a `Composite`."""
+def composite(call: str, rule: "Rule | Composite | Choice", network: nn.Module) -> Composite:
+    """Any way to say which rules to use on `network`, as a `Composite`."""
     if isinstance(rule, Composite):
+        missing = sorted(rule.names - dict(network.named_modules()).keys())
+        if missing:
+            raise ValueError(f"{call}: the composite has a rule for '{missing[0]}', which is no module of the network.")
         return rule
     if isinstance(rule, type) or not (isinstance(rule, Rule | Pass) or callable(rule)):
         raise TypeError(
-            f"lrp: rule must be a rule like Epsilon(), a composite, or a function of the layer, got {rule!r}."
+            f"{call}: rule must be a rule like Epsilon(), a composite, or a function of the layer, got {rule!r}."
         )
     return Composite(rule)
 
@@ -98,7 +105,7 @@ def by_depth(rules: Sequence[Rule]) -> Composite:
 
 def by_name(rules: Mapping[str, Rule], default: Rule) -> Composite:
     """The rules of the modules named; `default` for the others."""
-    return Composite(lambda layer: rules.get(layer.name, default))
+    return Composite(lambda layer: rules.get(layer.name, default), names=frozenset(rules))
 
 
 def epsilon_plus_flat() -> Composite:

@@ -61,7 +61,7 @@ def heatmap(
     check_start("heatmap", start)
     check_evaluation("heatmap", network)
     t = trace("heatmap", network, weights, x, (), module_names(network), nonneg)
-    return class_view(t, composite(rule), start, target, (INPUT,))[INPUT]
+    return class_view(t, composite("heatmap", rule, network), start, target, (INPUT,))[INPUT]
 
 
 def trace(
@@ -122,19 +122,24 @@ def _note_output(call: str, name: str, tape: Tape, values: dict, numbers: dict, 
     return hook
 
 
-def _check_output(call: str, output: Any, tape: Tape) -> None:
+def check_logits(call: str, output: Any) -> None:
+    """A network must return one tensor of logits `[B, C]`."""
     if not isinstance(output, Tensor):
         raise TypeError(
             f"{call}: the network returned {type(output).__name__}; expected one tensor of logits [B, C]. "
             "Wrap it in a module that returns only the logits."
         )
+    if output.ndim != 2:
+        raise ValueError(f"{call}: expected logits of shape [B, C] from the network, got {tuple(output.shape)}.")
+
+
+def _check_output(call: str, output: Any, tape: Tape) -> None:
+    check_logits(call, output)
     if output not in tape.numbers:
         raise ValueError(
             f"{call}: the network's output does not descend from the images by torch functions that the tape sees; "
             "custom autograd Functions, TorchScript and NumPy code are out of its sight: write the forward in torch."
         )
-    if output.ndim != 2:
-        raise ValueError(f"{call}: expected logits of shape [B, C] from the network, got {tuple(output.shape)}.")
 
 
 def check_evaluation(call: str, network: nn.Module) -> None:

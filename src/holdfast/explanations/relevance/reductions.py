@@ -150,7 +150,7 @@ class _Counts:
 
     def add(self, maps: Tensor) -> None:
         k = max(1, int(maps.shape[-1] * self.percent / 100))
-        largest = maps.abs().sort(-1, descending=True, stable=True).indices[..., :k]
+        largest = maps.abs().sort(dim=-1, descending=True, stable=True).indices[..., :k]
         chosen = torch.zeros(maps.shape, dtype=torch.int64, device=maps.device).scatter_(-1, largest, 1).sum(0)
         self.counts = chosen if self.counts is None else self.counts + chosen
 

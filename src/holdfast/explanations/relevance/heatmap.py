@@ -135,6 +135,11 @@ def check_logits(call: str, output: Any) -> None:
 
 def _check_output(call: str, output: Any, tape: Tape) -> None:
     check_logits(call, output)
+    if output in tape.scales:
+        raise NotImplementedError(
+            f"{call}: the logits come from a measure of activations (a power, norm or variance), which carries no "
+            "relevance; use such measures only as factors or divisors of activations, or register a rule."
+        )
     if output not in tape.numbers:
         raise ValueError(
             f"{call}: the network's output does not descend from the images by torch functions that the tape sees; "

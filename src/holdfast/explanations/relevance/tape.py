@@ -137,7 +137,7 @@ class Tape(TorchFunctionMode):
         self.folds: dict[int, bool] = {}  # of those, which can take in a batch norm
         self.rectified: set[int] = set()  # numbers that a ReLU reads
         self.names = names or {}
-        self._scales = Numbers()  # measures of activations
+        self.scales = Numbers()  # measures of activations
         self._replaced = Numbers()  # tensor changed in place -> the tensor that stands for it now
         self._memory = [0]  # for each number, the number of the tensor whose memory it shares
         self._stale: set[int] = set()  # members of _memory that were changed in place under another name
@@ -152,7 +152,7 @@ class Tape(TorchFunctionMode):
             args = tuple(self._current(a) for a in args)
             kwargs = {k: self._current(v) for k, v in kwargs.items()}
         inputs = self._known(self.numbers, args, kwargs)
-        scales = self._known(self._scales, args, kwargs) if self._scales else ()
+        scales = self._known(self.scales, args, kwargs) if self.scales else ()
         if not inputs and not scales:
             return function(*args, **kwargs)
         plain, kwargs, target = registry.out_of_place(function, args, kwargs)
@@ -181,7 +181,7 @@ class Tape(TorchFunctionMode):
         output = call.run()
         for t in output if isinstance(output, tuple) else (output,):
             if isinstance(t, Tensor) and t.is_floating_point():
-                self._scales[t] = True
+                self.scales[t] = True
         return output
 
     @staticmethod

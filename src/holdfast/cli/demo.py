@@ -98,9 +98,9 @@ def _table(result: "Result") -> object:
     cell = result.primary
     table = Table(
         title=f"{result.settings['data']['name']}, {cell.attack} at {cell.epsilon:g}, LRP {cell.rule}",
-        caption="clean to PGD: accuracy in %.  k-LRP: share of the most relevant pixels that stay under PGD;\n"
-        "chance: for another image's map.  vs deterministic: mean difference, 95 % interval.",
-        title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False,
+        caption="Accuracy in % on clean and attacked images. k-LRP: share of the most relevant pixels\nthat stay under "
+        "PGD; chance: of another image's. Difference with its 95 % interval.",
+        title_justify="left", caption_justify="left", box=None, padding=(0, 1, 0, 0), header_style="underline",
     )  # fmt: skip
     for column in ("", "clean", "noise", "FGSM", "PGD", "k-LRP", "chance", "vs deterministic"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
@@ -112,10 +112,10 @@ def _table(result: "Result") -> object:
     scores, differences = here(result.scores).groupby("ensemble"), here(result.comparisons).query("subset == 'all'")
     differences = differences.set_index("ensemble")
     for e in result.ensembles:
-        accuracies = [f"{100 * at[e.name, kind]:.1f}" for kind in ("clean", "random_noise", "fgsm", "pgd")]
+        accuracies = [f"{100 * at[e.name, kind]:.0f}" for kind in ("clean", "random_noise", "fgsm", "pgd")]
         own, difference = scores.get_group(e.name), ""
         if e.name in differences.index:
             d = differences.loc[e.name]
-            difference = f"{d.mean_difference:+.3f} \\[{d.low:+.3f}, {d.high:+.3f}]"
-        table.add_row(e.title, *accuracies, f"{own.k_lrp.mean():.3f}", f"{own.chance.mean():.3f}", difference)
+            difference = f"{d.mean_difference:+.2f} \\[{d.low:+.2f}, {d.high:+.2f}]"
+        table.add_row(e.title, *accuracies, f"{own.k_lrp.mean():.2f}", f"{own.chance.mean():.2f}", difference)
     return table

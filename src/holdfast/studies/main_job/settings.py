@@ -49,13 +49,13 @@ class MainJob:
     epochs: int | None = None
     points: int = 200
     norm: Literal["linf", "l2"] = "linf"
-    epsilons: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    epsilons: tuple[float, ...] = (0.05, 0.1, 0.2)
     training_epsilon: float = 0.1
     primary_epsilon: float = 0.1
     steps: int = 40
     n_restarts: int = 1
     members: int = 5
-    draws: int = 50
+    draws: int = 30
     rules: tuple[str, ...] = ("epsilon", "gamma", "alpha_beta")
     k: float = 20.0
     gallery: int = 6

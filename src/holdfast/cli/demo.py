@@ -22,6 +22,11 @@ Examples:
 `holdfast demo --network conv --width 64 --epsilon 0.05 --epsilon 0.1` · another network, other radii
 """
 D = MainJob
+LEGEND = """
+Accuracy in % on clean and attacked images. k-LRP: share of the most relevant
+pixels that stay under PGD; chance: what another image's map reaches.
+Last column: mean difference to the deterministic network, 95 % interval.
+"""
 
 
 def demo(
@@ -73,6 +78,7 @@ def demo(
         result = run_main_job(folder, job, images, command=_command())
         page = report.write(result, run)
     console.print(_table(result))
+    console.print(LEGEND, style="dim", highlight=False)
     reused = f", {len(folder.reused)} stages reused" if folder.reused else ""
     console.print(
         f"{time.perf_counter() - start:.0f} s{reused}. Report: [bold]{page}[/]", highlight=False, soft_wrap=True
@@ -92,15 +98,12 @@ def _command() -> str:
 
 
 def _table(result: "Result") -> object:
-    from rich import box
     from rich.table import Table
 
     cell = result.primary
     table = Table(
         title=f"{result.settings['data']['name']}, {cell.attack} at {cell.epsilon:g}, LRP {cell.rule}",
-        caption="Accuracy in % on clean and attacked images. k-LRP: share of the most relevant pixels\nthat stay under "
-        "PGD; chance: of another image's. Difference with its 95 % interval.",
-        title_justify="left", caption_justify="left", box=None, padding=(0, 1, 0, 0), header_style="underline",
+        title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="underline",
     )  # fmt: skip
     for column in ("", "clean", "noise", "FGSM", "PGD", "k-LRP", "chance", "vs deterministic"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)

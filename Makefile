@@ -19,7 +19,7 @@ test: .venv/installed lint
 # would tie the version of torch, and the rest is there already.
 oracles: .venv/oracles
 .venv/oracles: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'zennit==0.5.1' 'captum==0.9.0'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'zennit==0.5.1' 'captum==0.9.0' 'torchattacks==3.5.1'
 	touch $@
 
 lint: .venv/installed

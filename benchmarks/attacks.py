@@ -1,0 +1,164 @@
+"""Attacks: what PGD costs beside a bare loop, worst_case beside published figures and torchattacks, maps that move.
+
+The comparison with torchattacks (`make oracles`) and everything on real data (`HOLDFAST_DATA`) is left out where these
+are not there. Strength is measured on 1,000 test images, on fewer for the larger networks.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.func import functional_call
+
+from benchmarks.measure import describe, entry, interleave, ratio
+from holdfast import attacks, data, inference, networks, scores
+from holdfast.attacks.objectives import margin
+from holdfast.budget import Budget
+from holdfast.ensemble import Ensemble
+from holdfast.explanations import Epsilon, saliency
+from holdfast.explanations.relevance.heatmap import heatmap
+
+HERE = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("HOLDFAST_DATA", HERE.parent / "shared" / "data"))
+
+# name, data, norm, radius, accuracy under 40-step PGD on these images as listed with the checkpoints, images
+PUBLISHED = (
+    ("cifar-small-adversarial", "cifar-10", "linf", 2 / 255, 0.521, 1000),
+    ("cifar-small-adversarial", "cifar-10", "linf", 8 / 255, 0.152, 1000),
+    ("cifar-small-certified-linf", "cifar-10", "linf", 2 / 255, 0.556, 1000),
+    ("cifar-small-certified-linf", "cifar-10", "linf", 8 / 255, 0.268, 1000),
+    ("cifar-small-certified-l2", "cifar-10", "l2", 36 / 255, 0.515, 1000),
+    ("cifar-resnet2b", "cifar-10", "linf", 2 / 255, 0.571, 1000),
+    ("cifar-resnet2b", "cifar-10", "linf", 8 / 255, 0.194, 1000),
+    ("mnist-small-certified-linf", "mnist", "linf", 0.1, 0.954, 1000),
+    ("mnist-small-certified-linf", "mnist", "linf", 0.3, 0.0, 1000),
+    ("mnist-small-fgsm", "mnist", "linf", 0.1, 0.963, 1000),
+    ("mnist-small-fgsm", "mnist", "linf", 0.3, 0.881, 1000),
+    ("mnist-lenet-adversarial", "mnist", "linf", 0.3, 0.916, 500),
+    ("mnist-lenet-standard", "mnist", "linf", 0.1, 0.548, 500),
+    ("cifar-resnet20", "cifar-10", "linf", 2 / 255, 0.01, 200),
+)
+QUERIES = 1000
+
+
+def run() -> list[dict[str, Any]]:
+    """All entries of this family."""
+    return [*throughput(), *strength(), *moved_explanations()]
+
+
+def throughput(draws: int = 100, images: int = 500, steps: int = 40, rounds: int = 1) -> Iterator[dict[str, Any]]:
+    """PGD on the log predictive of many draws against a loop of the same forward and input-gradient passes."""
+    members = [networks.fc2((1, 28, 28), 10, seed=seed) for seed in range(draws)]
+    ensemble = Ensemble.from_networks(members)
+    x = torch.rand(images, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    y = ensemble.predict(x)
+    budget = Budget("linf", 0.1)
+
+    def bare() -> None:
+        forward = torch.vmap(lambda w, t: functional_call(ensemble.network, w, (t,)), (0, None))
+        parts = [{k: v[i : i + 10] for k, v in ensemble.weights.items()} for i in range(0, draws, 10)]
+        moved = x
+        for _ in range(steps):
+            t = moved.clone().requires_grad_()
+            logits = torch.cat([forward(part, t) for part in parts])
+            (g,) = torch.autograd.grad(margin(logits, y).sum(), t)
+            moved = (moved + 0.00625 * g.sign()).clamp(0, 1)
+
+    ours = lambda: attacks.pgd(ensemble, x, y, budget=budget, steps=steps)
+    seconds = interleave({"pgd": ours, "bare loop": bare}, rounds=rounds)
+    name = f"PGD-{steps}, {draws} draws of fc2 512, {images} images, against a bare loop"
+    yield entry(name, ratio(seconds, "pgd", "bare loop"), 1.3, "at_most", describe(seconds))
+
+
+def strength(only: str = "", folder: str | None = None) -> Iterator[dict[str, Any]]:
+    """Accuracy that worst_case leaves on published checkpoints, against their listed PGD figures and torchattacks."""
+    if not (DATA / "weights").is_dir():
+        return
+    for name, kind, norm, epsilon, listed, images in PUBLISHED:
+        if only not in name:
+            continue
+        network = networks.load_published(name, DATA)
+        ensemble, test = Ensemble.from_networks(network), data.load(kind, data_dir=DATA).test[:images]
+        x, y, budget = test.images, test.labels, Budget(norm, epsilon)
+        given = dict(budget=budget, queries=QUERIES)
+        if folder:
+            result = attacks.in_parts(attacks.worst_case, ensemble, x, y, folder=folder, **given)
+        else:
+            result = attacks.worst_case(ensemble, x, y, **given)
+        left = result.accuracy(y)[0]
+        at = f"{name}, {norm} {epsilon:.3g}, {images} images"
+        clean = (result.clean_predicted == y).double().mean().item()
+        broken = ", ".join(f"{stage} {count[0]}" for stage, count in result.settings["broken_by"].items() if count[0])
+        yield entry(f"worst_case, accuracy left: {at}", left, listed, "at_most", f"clean {clean:.3f}; broken: {broken}")
+        theirs = _torchattacks(network, ensemble, x, y, norm, epsilon)
+        if theirs is not None:
+            detail = f"torchattacks APGD (ce, dlr) and Square leave {theirs:.4f}, worst_case {left:.4f}"
+            yield entry(f"worst_case minus torchattacks: {at}", left - theirs, 0.005, "at_most", detail)
+
+
+def _torchattacks(
+    network: torch.nn.Module, ensemble: Ensemble, x: torch.Tensor, y: torch.Tensor, norm: str, epsilon: float
+) -> float | None:
+    """Accuracy left by the best of torchattacks' AutoPGD with either loss and Square, image by image."""
+    try:
+        import torchattacks
+    except ImportError:
+        return None
+    given = dict(norm={"linf": "Linf", "l2": "L2"}[norm], eps=epsilon)
+    right = ensemble.predict(x) == y
+    for attack in (
+        torchattacks.APGD(network, steps=100, loss="ce", **given),
+        torchattacks.APGD(network, steps=100, loss="dlr", **given),
+        torchattacks.Square(network, n_queries=QUERIES, **given),
+    ):
+        rows = right.nonzero()[:, 0]
+        if len(rows):
+            right[rows] = ensemble.predict(attack(x[rows], y[rows])) == y[rows]
+    return right.double().mean().item()
+
+
+def moved_explanations(images: int = 100, only: str = "") -> Iterator[dict[str, Any]]:
+    """Attacks on the maps of fc2 and conv on MNIST within linf 0.1, the label kept."""
+    if not (DATA / "mnist").is_dir():
+        return
+    mnist = data.load("mnist", data_dir=DATA)
+    x, budget = mnist.test.images[:images], Budget("linf", 0.1)
+    for name, make, training, count in (
+        ("fc2", networks.fc2, inference.Training(epochs=5), 60_000),
+        ("conv", networks.conv, inference.Training(epochs=2), 10_000),
+    ):
+        if only not in name:
+            continue
+        ensemble = inference.sgd(make((1, 28, 28), 10), mnist.train[:count], seed=0, training=training)
+        y = ensemble.predict(x)
+        noise = attacks.random_noise(ensemble, x, y, budget=budget).images[0]
+        for rule, explain in (("epsilon-LRP", _relevance), ("gradient", _gradient)):
+            clean = explain(ensemble, x.clone().requires_grad_(), y).mean(0).detach()
+            kept = lambda maps, clean=clean: scores.k_lrp(clean, maps, k=20).mean().item()
+            under_noise = kept(explain(ensemble, noise.clone().requires_grad_(), y).mean(0).detach())
+            given = dict(explain=explain, budget=budget)
+            top = attacks.attack_explanation(ensemble, x, y, objective=attacks.overlap(20), **given)
+            share = top.label_kept.double().mean().item()
+            detail = (
+                f"k-LRP (k=20) under noise {under_noise:.3f}, attacked {kept(top.maps[0]):.3f}; label kept {share:.0%}"
+            )
+            yield entry(
+                f"top-k attack below noise: {name}, {rule}", under_noise - kept(top.maps[0]), 0.15, "at_least", detail
+            )
+            goal = clean.roll(1, 0)  # the map of another image
+            map_ = attacks.attack_explanation(ensemble, x, y, objective=attacks.target_map(goal), **given)
+            before, after = map_.objective_before.mean().item(), map_.objective_after.mean().item()
+            share = map_.label_kept.double().mean().item()
+            detail = f"correlation with the target {before:.3f}, attacked {after:.3f}; label kept {share:.0%}"
+            yield entry(f"target-map attack: {name}, {rule}", after - before, 0.3, "at_least", detail)
+
+
+def _relevance(ensemble: Ensemble, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    one: Callable = lambda w: heatmap(ensemble.network, w, x, Epsilon(0.1), target=y, nonneg=True)
+    return torch.stack([one({k: v[s] for k, v in ensemble.weights.items()}) for s in range(len(ensemble))])
+
+
+def _gradient(ensemble: Ensemble, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return saliency(ensemble, x, y, create_graph=True)

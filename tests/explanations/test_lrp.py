@@ -321,11 +321,19 @@ def test_networks_that_cannot_be_explained_say_why():
         ),
         (lambda m, x: m.fc(flat(x).exp_()), NotImplementedError, "it has no relevance rule"),
         (lambda m, x: m.fc(torch.from_numpy(flat(x).numpy())), NotImplementedError, "the values leave torch here"),
-        (lambda m, x: F.linear(flat(x), flat(x)[:1].expand(4, -1)), NotImplementedError, "its weights descend from the images"),
+        (
+            lambda m, x: F.linear(flat(x), flat(x)[:1].expand(4, -1)),
+            NotImplementedError,
+            "its weights descend from the images",
+        ),
         (lambda m, x: F.dropout(m.fc(flat(x))), NotImplementedError, "it is random in training mode"),
         (lambda m, x: m.fc(flat(x) + flat(x).pow(2)), NotImplementedError, "a measure of activations"),
         (lambda m, x: m.fc(flat(x).pow(2)), NotImplementedError, "a measure of activations"),
-        (lambda m, x: m.fc(flat(x).int().float()), NotImplementedError, "it rounds activations to torch.int32"),
+        (
+            lambda m, x: m.fc(flat(x).to(torch.int32).float()),
+            NotImplementedError,
+            "it rounds activations to torch.int32",
+        ),
         (lambda m, x: F.batch_norm(m.fc(flat(x)), None, None, training=True), NotImplementedError, "mixes the images"),
     ]
     for forward, kind, message in cases:

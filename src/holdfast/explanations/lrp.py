@@ -11,13 +11,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from holdfast.checks import check_images, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.explanations.relevance.composites import Composite, composite
 from holdfast.explanations.relevance.explainer import Explainer, pieces
-from holdfast.explanations.relevance.heatmap import INPUT, check_evaluation, check_logits, trace
+from holdfast.explanations.relevance.heatmap import INPUT, check_evaluation, trace
 from holdfast.explanations.relevance.reductions import Reduction, parts, reduction
 from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, check_start
@@ -205,8 +204,8 @@ def class_targets(call: str, ensemble: Ensemble, x: Tensor, target: Tensor | int
     """The class to explain `[S, B]`: as given, or that of the Bayesian model average."""
     weights = {k: v[0] for k, v in ensemble.weights.items()}
     with torch.no_grad():
-        logits = functional_call(ensemble.network, weights, (x[:1],))
-    check_logits(call, logits)
+        # on tape, so that what cannot be explained is refused before any work
+        logits = trace(call, ensemble.network, weights, x[:1], (), module_names(ensemble.network)).output
     if target is None:
         target = ensemble.predict(x, memory=memory)
     elif isinstance(target, int) and not isinstance(target, bool):

@@ -21,6 +21,7 @@ _MOVED = (
 @register(*methods(_VIEWS))
 def reshaped(call: Call) -> Step:
     """The same values in the same order."""
+    call.inputs = call.inputs[:1]  # another tensor may lend its shape
     a = call.inputs[0]
     shape, out = a.shape, call.run()
     if out is a:
@@ -31,6 +32,7 @@ def reshaped(call: Call) -> Step:
 @register(*methods(_COPIES))
 def copied(call: Call) -> Step:
     """The same values elsewhere, or in another floating-point type."""
+    call.inputs = call.inputs[:1]
     a, out = call.inputs[0], call.run()
     if not out.is_floating_point():
         raise call.refuse(f"it rounds activations to {out.dtype}", "keep activations in a floating-point type")
@@ -43,6 +45,7 @@ def copied(call: Call) -> Step:
 @register(*methods(_MOVED), Tensor.T.__get__, Tensor.mT.__get__)
 def selected(call: Call) -> Step:
     """Values moved, repeated or left out: each carries its relevance."""
+    call.inputs = call.inputs[:1]
     out, pull = pulled(call)
     return Step(out, lambda relevance, walk: pull(relevance), nonneg=call.nonneg(), view=True)
 

@@ -158,7 +158,7 @@ class Tape(TorchFunctionMode):
         plain, kwargs, target = registry.out_of_place(function, args, kwargs)
         call = Call(plain, args, kwargs, inputs, self)
         self._check(call, scales)
-        if not inputs or plain in registry.STATISTICS:
+        if not inputs or (plain in registry.STATISTICS and plain not in registry.HANDLERS):
             output = self._scale(call)
         else:
             output = self._note(call)

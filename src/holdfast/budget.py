@@ -97,7 +97,7 @@ class Budget:
         low, high = self.bounds(x)
         if self.norm == "linf":
             r = _spread(radius, x)
-            return torch.min(torch.max(moved, x - r), x + r).clamp(low, high)
+            return torch.clamp(moved, torch.clamp(x - r, low), torch.clamp(x + r, max=high))
         if self.norm == "l1":
             return self._project_l1(moved, x, radius)
         d = moved.clamp(low, high) - x  # clipping first: shrinking towards a valid x keeps the pixels valid

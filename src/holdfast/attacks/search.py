@@ -75,6 +75,8 @@ class Search:
 
     def steepest(self, gradient: Tensor, moved: Tensor) -> Tensor:
         """The steepest direction of unit size at `moved` that does not push against the ends of the pixel range."""
+        if self.budget.norm == "linf":  # where a pixel is pushed beyond the range the projection brings it back
+            return self.budget.steepest(gradient)
         return self.budget.steepest(self.budget.free(gradient, moved))
 
     def spread(self, values: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ class Search:
             value, gradient = self.ensemble.value_and_gradient(moved, objective, memory=self.memory)
         except RuntimeError as error:
             raise self._explained(error) from error
-        if not bool(torch.isfinite(gradient).all()):
+        if not bool(torch.isfinite(gradient.sum())) and not bool(torch.isfinite(gradient).all()):
             raise ValueError(
                 f"{self.call}: the objective's gradient holds NaN or infinite values; look for overflowing logits or "
                 "an operation without a finite derivative in the network."
@@ -160,7 +162,7 @@ class Search:
             rank = torch.where(success, -self.budget.size(moved, self.x[rows]), rank)
             old = torch.where(had, -self.budget.size(self.best[rows], self.x[rows]), old)
         better = (success & ~had) | ((success == had) & (rank > old))
-        self.best[rows] = torch.where(self.spread(better), moved, self.best[rows])
+        self.best[rows[better]] = moved[better]
         self.margin[rows] = torch.where(better, margin, self.margin[rows])
         self.success[rows] = success | had
 

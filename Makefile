@@ -19,7 +19,8 @@ test: .venv/installed lint
 # would tie the version of torch, and the rest is there already.
 oracles: .venv/oracles
 .venv/oracles: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'zennit==0.5.1' 'captum==0.9.0' 'torchattacks==3.5.1'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'zennit==0.5.1' 'captum==0.9.0' 'torchattacks==3.5.1' \
+		'foolbox==3.3.4' eagerpy GitPython gitdb smmap
 	touch $@
 
 lint: .venv/installed

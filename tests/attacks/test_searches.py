@@ -169,6 +169,21 @@ def test_minimal_norm_leaves_what_is_wrong_already():
     assert result.success.tolist() == [[True]]
 
 
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_smallest_perturbation_of_several_draws(scale):
+    # the objective of loud draws is tempered, so its boundary is not where the decision changes
+    ensemble, (x, _) = ensemble_of(draws=5, scale=scale), data(20)
+    y = ensemble.predict(x)
+    result = attacks.minimal_norm(ensemble, x, y, budget=Budget("l2", 8.0))
+    assert result.success_rate[0] >= 0.95
+    # no smaller step along the same line changes the decision
+    inside = x + 0.99 * (result.images[0] - x)
+    assert torch.equal(ensemble.predict(inside)[result.success[0]], y[result.success[0]])
+    worst = attacks.worst_case(ensemble, x, y, budget=Budget("l2", [0.3, 0.6]), steps=40, queries=100)
+    within = (result.size_l2 <= torch.tensor([[0.3], [0.6]])) & result.success
+    assert bool((within.sum(1) >= 0.6 * worst.success.sum(1)).all())
+
+
 def test_attacks_against_brute_force():
     # two pixels: try every point of a fine grid of the budget
     generator = torch.Generator().manual_seed(5)

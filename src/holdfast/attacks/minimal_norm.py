@@ -67,6 +67,9 @@ def minimal_norm(
     whole = unbounded("minimal_norm", budget, x)
     search = Search("minimal_norm", ensemble, x, y, budget=whole, objective="margin", smallest=True, memory=memory)
     descend(search, steps=steps, rows=search.waiting)
+    if len(ensemble) > 1 and len(search.waiting):  # loud draws can leave the log predictive flat far from its boundary
+        search.aim("logit_margin")
+        descend(search, steps=steps, rows=search.waiting)
     for target in other_classes(search).T[:n_target_classes]:
         search.aim(margin_towards, target)
         descend(search, steps=steps, rows=search.rows)
@@ -97,11 +100,14 @@ def descend(search: Search, *, steps: int, rows: Tensor) -> None:
         value, gradient = search.gradient(moved, rows)
         gradient = search.budget.free(gradient, moved)
         direction, dual = search.budget.steepest(gradient), _dual(search.budget, gradient)
-        back = value > 0
+        back = search.succeeded
         at_x = value + (gradient * (x - moved)).flatten(1).sum(1)  # of the linear model, at the clean image
         here = (-value / dual).nan_to_num(0, 0, 0)
+        # of several draws the objective's boundary is not quite the decision's: go on where it has been passed too soon
+        beyond = ~back & (value >= 0)
+        here = torch.where(beyond, 0.1 * (search.budget.size(moved, x) - here), here)
         there = (-at_x / dual).nan_to_num(0, 0, 0).clamp(min=0)
-        weight = (here.abs() / (here.abs() + there).clamp(min=1e-12)).clamp(max=PULL)
+        weight = (here.abs() / (here.abs() + there).clamp(min=1e-12)).clamp(max=PULL) * ~beyond
         near = moved + direction * search.spread(OVERSHOOT * here)
         far = x + direction * search.spread(OVERSHOOT * there)
         ahead = near + search.spread(weight) * (far - near)

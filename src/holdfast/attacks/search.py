@@ -27,6 +27,7 @@ class Search:
         best: the best image found so far for every row; at first the clean image.
         margin: how wrong the log predictive is on it (targeted: how right about the target).
         success: whether it is misclassified (targeted: classified as the target).
+        succeeded: which of the proposals of the last call did so.
         smallest: whether among successes the smallest perturbation is the best, not the largest margin.
     """
 
@@ -58,6 +59,7 @@ class Search:
         self.radius = torch.tensor(budget.epsilons, dtype=x.dtype, device=x.device).repeat_interleave(len(x))
         self.best = self.x.clone()
         self.margin, self.success = self._verdict(self.clean.repeat(folds, 1), self.y)
+        self.succeeded = self.success
 
     @property
     def rows(self) -> Tensor:
@@ -120,9 +122,8 @@ class Search:
 
     def judge(self, moved: Tensor, rows: Tensor) -> Tensor:
         """Note proposals for these rows; return which of them succeed `[n]`."""
-        margin, success = self._verdict(self._ask(moved), self.y[rows])
-        self._note(moved, margin, success, rows)
-        return success
+        self._note(moved, *self._verdict(self._ask(moved), self.y[rows]), rows)
+        return self.succeeded
 
     def finish(self, name: str, settings: Mapping[str, Any]) -> Attacked:
         """The result: the best image of every row."""
@@ -157,6 +158,7 @@ class Search:
         return (-margin, ~wrong) if self.targeted else (margin, wrong)
 
     def _note(self, moved: Tensor, margin: Tensor, success: Tensor, rows: Tensor) -> None:
+        self.succeeded = success
         rank, old, had = margin, self.margin[rows], self.success[rows]
         if self.smallest:
             rank = torch.where(success, -self.budget.size(moved, self.x[rows]), rank)

@@ -1,6 +1,7 @@
 """The public face of LRP: shapes, targets, layers, reductions, memory, errors, and the model left as it was."""
 
 import copy
+import warnings
 from collections import OrderedDict
 
 import pytest
@@ -298,6 +299,18 @@ def test_errors_name_the_call_what_came_and_what_to_do():
             call()
 
 
+class Twice(torch.autograd.Function):
+    """A custom function; the tape sees what its forward does."""
+
+    @staticmethod
+    def forward(ctx, a):
+        return 2 * a
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g
+
+
 def test_networks_that_cannot_be_explained_say_why():
     class Net(nn.Module):
         def __init__(self, forward):
@@ -308,9 +321,14 @@ def test_networks_that_cannot_be_explained_say_why():
             return self.run(self, x)
 
     flat = lambda x: x.flatten(1)
+    with warnings.catch_warnings(action="ignore"):
+        scripted = torch.jit.script(nn.ReLU())
     cases = [
         (lambda m, x: (m.fc(flat(x)),), TypeError, "the network returned tuple; expected one tensor of logits"),
         (lambda m, x: m.fc.weight[:, :4].expand(len(x), 4, 4)[:, 0], ValueError, "does not descend from the images"),
+        (lambda m, x: m.fc(flat(x) + scripted(flat(x))), NotImplementedError, "a way that the tape does not see"),
+        (lambda m, x: m.fc(flat(x) + torch.ops.aten.mul(flat(x), 2)), NotImplementedError, r"aten\.mul"),
+        (lambda m, x: scripted(m.fc(flat(x))), ValueError, "does not descend from the images"),
         (lambda m, x: x[:, 0], ValueError, r"expected logits of shape \[B, C\] from the network, got \(1, 6, 6\)"),
         (lambda m, x: m.fc(flat(x)).fft_me, AttributeError, "fft_me"),
         (lambda m, x: m.fc(torch.fft.fft(flat(x)).real), NotImplementedError, "torch.fft.fft in the network"),
@@ -339,6 +357,12 @@ def test_networks_that_cannot_be_explained_say_why():
     for forward, kind, message in cases:
         with pytest.raises(kind, match=message):
             lrp(Net(forward), X, 1)
+    custom, plain = (
+        Net(lambda m, x: m.fc(flat(x) + Twice.apply(flat(x)))),
+        Net(lambda m, x: m.fc(flat(x) + 2 * flat(x))),
+    )
+    custom.fc = plain.fc
+    assert torch.equal(lrp(custom, X, 1), lrp(plain, X, 1))
     working = Net(lambda m, x: m.fc(flat(x)))
     with pytest.raises(ValueError, match="layer 'unused' did not run in the forward pass"):
         lrp(working, X, layer="unused")

@@ -202,10 +202,10 @@ def _targets(
 
 def class_targets(call: str, ensemble: Ensemble, x: Tensor, target: Tensor | int | None, memory: int) -> Tensor:
     """The class to explain `[S, B]`: as given, or that of the Bayesian model average."""
-    weights = {k: v[0] for k, v in ensemble.weights.items()}
-    with torch.no_grad():
-        # on tape, so that what cannot be explained is refused before any work
-        logits = trace(call, ensemble.network, weights, x[:1], (), module_names(ensemble.network)).output
+    weights, names = {k: v[0].detach() for k, v in ensemble.weights.items()}, module_names(ensemble.network)
+    with torch.enable_grad():  # one image on a watchful tape: what cannot be explained is refused before any work
+        image = x[:1].detach().requires_grad_()
+        logits = trace(call, ensemble.network, weights, image, (), names, watch=True).output
     if target is None:
         target = ensemble.predict(x, memory=memory)
     elif isinstance(target, int) and not isinstance(target, bool):

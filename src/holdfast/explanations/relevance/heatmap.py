@@ -73,12 +73,13 @@ def trace(
     names: dict[int, str],
     nonneg: bool = False,
     stop: bool = False,
+    watch: bool = False,
 ) -> Trace:
     """Run the network's forward on tape, noting the outputs of the modules named in `layers`.
 
-    With `stop` the forward ends as soon as all of them are known.
+    With `stop` the forward ends as soon as all of them are known; for `watch` see `Tape`.
     """
-    tape, values, numbers = Tape(x, names, nonneg), {INPUT: x}, {INPUT: 0}
+    tape, values, numbers = Tape(x, names, nonneg, watch), {INPUT: x}, {INPUT: 0}
     modules = dict(network.named_modules()) if layers else {}
     output = None
     with ExitStack() as stack:
@@ -143,7 +144,7 @@ def _check_output(call: str, output: Any, tape: Tape) -> None:
     if output not in tape.numbers:
         raise ValueError(
             f"{call}: the network's output does not descend from the images by torch functions that the tape sees; "
-            "custom autograd Functions, TorchScript and NumPy code are out of its sight: write the forward in torch."
+            "TorchScript and code that is not torch's are out of its sight: write the forward in torch."
         )
 
 

@@ -126,9 +126,13 @@ class Tape(TorchFunctionMode):
         x: the images `[B, ...]`.
         names: of modules, by id: to say which one runs, see `module_names`.
         nonneg: no image has a value below zero, for sure.
+        watch: refuse tensors that descend from the images out of the tape's sight. This needs images that require a
+            gradient, and weights that do not.
     """
 
-    def __init__(self, x: Tensor, names: dict[int, str] | None = None, nonneg: bool = False) -> None:
+    def __init__(
+        self, x: Tensor, names: dict[int, str] | None = None, nonneg: bool = False, watch: bool = False
+    ) -> None:
         super().__init__()
         self.notes: list[Note] = []
         self.numbers = Numbers({x: 0})
@@ -136,7 +140,7 @@ class Tape(TorchFunctionMode):
         self.ranks: dict[int, int] = {}  # outputs of linear and convolutional maps, in order
         self.folds: dict[int, bool] = {}  # of those, which can take in a batch norm
         self.rectified: set[int] = set()  # numbers that a ReLU reads
-        self.names = names or {}
+        self.names, self._watch = names or {}, watch
         self.scales = Numbers()  # measures of activations
         self._replaced = Numbers()  # tensor changed in place -> the tensor that stands for it now
         self._memory = [0]  # for each number, the number of the tensor whose memory it shares
@@ -153,6 +157,8 @@ class Tape(TorchFunctionMode):
             kwargs = {k: self._current(v) for k, v in kwargs.items()}
         inputs = self._known(self.numbers, args, kwargs)
         scales = self._known(self.scales, args, kwargs) if self.scales else ()
+        if self._watch:
+            self._check_seen(function, args, kwargs)
         if not inputs and not scales:
             return function(*args, **kwargs)
         plain, kwargs, target = registry.out_of_place(function, args, kwargs)
@@ -229,6 +235,18 @@ class Tape(TorchFunctionMode):
         elif isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
             return type(value)(self._current(v) for v in value)
         return value
+
+    def _check_seen(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+        for value in (*args, *kwargs.values()):
+            for t in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(t, Tensor) and t.requires_grad and t not in self.numbers and t not in self.scales:
+                    raise refuse(
+                        function,
+                        running_module(self.names),
+                        "one of its inputs descends from the images by a way that the tape does not see (TorchScript, "
+                        "code that is not torch's)",
+                        "write that part in torch functions",
+                    )
 
     def _check(self, call: Call, scales: tuple[Tensor, ...]) -> None:
         if self._stale and any(self._memory[self.numbers[t]] in self._stale for t in call.inputs):

@@ -161,16 +161,17 @@ def test_without_data_the_posterior_is_the_prior():
 @pytest.mark.parametrize("estimator", ["auto", "local", "flipout"])
 def test_convolutions_learn_under_every_estimator(estimator):
     dataset = data.load("fashion-mini")
-    train, test = (of_classes(split, (1, 5, 8)) for split in (dataset.train, dataset.test))
-    training = Training(epochs=25, batch_size=50, learning_rate=1e-2)
-    network = conv((1, 28, 28), 3, width=4)
-    ensemble = mean_field(network, train[:500], seed=0, draws=20, estimator=estimator, training=training)
+    train, test = (centres_of_classes(split, (1, 5, 8)) for split in (dataset.train, dataset.test))
+    training = Training(epochs=12, batch_size=50, learning_rate=1e-2)
+    network = conv((1, 16, 16), 3, width=4)
+    settings = {"estimator": estimator, "temperature": 0.1, "training": training}
+    ensemble = mean_field(network, train[:500], seed=0, draws=20, **settings)
     assert accuracy(ensemble, test) > 0.9
 
 
-def of_classes(split, classes):
+def centres_of_classes(split, classes):
     rows = torch.isin(split.labels, torch.tensor(classes)).nonzero()[:, 0]
-    return Split(split.images[rows], torch.searchsorted(torch.tensor(classes), split.labels[rows]))
+    return Split(split.images[rows][..., 6:22, 6:22], torch.searchsorted(torch.tensor(classes), split.labels[rows]))
 
 
 def test_learns_embedded_fashion_and_reports():

@@ -6,9 +6,12 @@ carries its `Diagnostics`.
 
 from holdfast.inference.adversarial import adversarial
 from holdfast.inference.deep_ensemble import deep_ensemble
+from holdfast.inference.mc_dropout import mc_dropout
 from holdfast.inference.mean_field import MeanField, fit_mean_field, mean_field
+from holdfast.inference.prior_draws import prior_draws
 from holdfast.inference.priors import FanIn, Isotropic, Prior
 from holdfast.inference.sgd import sgd
+from holdfast.inference.swag import swag
 from holdfast.inference.training import Training
 
 __all__ = [
@@ -20,6 +23,9 @@ __all__ = [
     "adversarial",
     "deep_ensemble",
     "fit_mean_field",
+    "mc_dropout",
     "mean_field",
+    "prior_draws",
     "sgd",
+    "swag",
 ]

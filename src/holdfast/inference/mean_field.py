@@ -23,7 +23,7 @@ from holdfast.checks import check_range
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.noise import Estimator, WeightNoise
-from holdfast.inference.priors import Prior, as_prior
+from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import stream
 from holdfast.inference.training import (
     Training,
@@ -63,13 +63,13 @@ class Start:
     """Where a mean-field fit begins, and how fast its deviations move.
 
     Attributes:
-        mean: initial means in units of He-scaled weights; small, because every mean that is not needed costs nats.
-        ratio: initial posterior over prior deviation.
+        mean: initial means in units of He-scaled weights.
+        ratio: initial posterior over prior deviation; small, so that the network learns before the noise drowns it.
         deviation_rate: learning rate of the log variances, in units of that of the means.
     """
 
-    mean: float = 0.3
-    ratio: float = 0.7
+    mean: float = 1.0
+    ratio: float = 0.1
     deviation_rate: float = 6.0
 
     def __post_init__(self) -> None:
@@ -189,14 +189,13 @@ def fit_mean_field(
         raise ValueError(f"{call}: estimator must be 'auto', 'local' or 'flipout', got {estimator!r}.")
     check_range(call, "temperature", temperature, 0, math.inf, open_low=True)
     weights, buffers = initial_weights(network, [seed], data)
-    points = _points(network)
-    scale = {k: s for k, s in believed.deviations(network).items() if k not in points}
+    scale = random_parameters(network, believed)
     fixed = {k: v[0] for k, v in (*weights.items(), *buffers.items()) if k not in scale}
     mean = {k: start.mean * weights[k][0] for k in scale}
     elbo = Elbo(len(data), temperature)
     with private_random_state(seed, data.images.device):
         log_ratio, curves = optimise(shell, mean, fixed, scale, data, elbo, estimator, training, start, seed)
-    settings = {"seed": seed, "prior": {"kind": type(believed).__name__, **asdict(believed)}, "estimator": estimator}
+    settings = {"seed": seed, "prior": settings_of(believed), "estimator": estimator}
     settings |= {"temperature": temperature, "start": asdict(start), **asdict(training)}
     deviation = {k: (0.5 * r).exp() * scale[k] for k, r in log_ratio.items()}
     summary, warnings = _report(curves, {k: float(deviation[k].median()) / scale[k] for k in scale}, temperature)
@@ -298,14 +297,3 @@ class _Ratio(torch.autograd.Function):
         (ratio,) = ctx.saved_tensors
         half = 0.5 * from_cost
         return (from_ratio + half).mul_(ratio).sub_(half)
-
-
-def _points(network: nn.Module) -> set[str]:
-    """Names of the parameters of normalisation layers, which stay point estimates."""
-    norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
-    return {
-        f"{prefix}.{name}".lstrip(".")
-        for prefix, layer in network.named_modules()
-        if isinstance(layer, norms)
-        for name, _ in layer.named_parameters(recurse=False)
-    }

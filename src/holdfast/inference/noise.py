@@ -61,7 +61,7 @@ class WeightNoise(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in LAYERS:
-            x, weight, bias, rest, options = _layer_arguments(args, kwargs)
+            x, weight, bias, rest, options = layer_arguments(args, kwargs)
             if id(weight) in self.known:
                 run = lambda inputs, w: func(inputs, w, None, *rest, **options)
                 return self._layer(func, run, self._plain(x), weight, bias)
@@ -122,11 +122,8 @@ def _per_image(like: Tensor, channel: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _layer_arguments(
-    args: tuple, kwargs: dict[str, Any]
-) -> tuple[Tensor, Tensor, Tensor | None, tuple, dict[str, Any]]:
+def layer_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple:
+    """Input, weight, bias, other arguments by place, other arguments by name, of a call of one of `LAYERS`."""
     options = dict(kwargs)
-    values = [
-        args[i] if i < len(args) else options.pop(name, None) for i, name in enumerate(("input", "weight", "bias"))
-    ]
-    return values[0], values[1], values[2], args[3:], options
+    absent = tuple(options.pop(name, None) for name in ("input", "weight", "bias")[len(args) :])
+    return (*(args + absent)[:3], args[3:], options)

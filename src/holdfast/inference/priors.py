@@ -8,7 +8,8 @@ many published networks, which gives logits in the thousands. `Isotropic(v)`: on
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -82,6 +83,29 @@ def as_prior(call: str, prior: str | Prior) -> Prior:
             f"{call}: prior must be {', '.join(map(repr, PRIORS))}, FanIn(...) or Isotropic(...), got {prior!r}."
         )
     return prior
+
+
+def settings_of(prior: Prior) -> dict[str, Any]:
+    """A prior as it is written into diagnostics."""
+    return {"kind": type(prior).__name__, **asdict(prior)}
+
+
+def random_parameters(network: nn.Module, prior: Prior) -> dict[str, float]:
+    """Prior deviation of every parameter that is random, by name.
+
+    Vectors of normalisation layers stay point estimates: a Gaussian around zero is no sensible prior for a scale.
+
+    >>> list(random_parameters(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), Isotropic(1.0)))
+    ['0.weight', '0.bias']
+    """
+    norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    points = {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, layer in network.named_modules()
+        if isinstance(layer, norms)
+        for name, _ in layer.named_parameters(recurse=False)
+    }
+    return {name: s for name, s in prior.deviations(network).items() if name not in points}
 
 
 def log_density(parameters: dict[str, Tensor], deviations: dict[str, float]) -> Tensor:

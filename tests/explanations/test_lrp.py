@@ -268,6 +268,11 @@ def test_errors_name_the_call_what_came_and_what_to_do():
         (lambda: lrp(e, X.mul(255).to(torch.uint8)), TypeError, r"lrp: images must be floating point, got torch.uint8"),
         (lambda: lrp(e, X[:0]), ValueError, "expected a batch of at least one image"),
         (lambda: lrp(e, X.clone().fill_(torch.nan)), ValueError, "NaN or infinite"),
+        (
+            lambda: lrp(e, X.double()),
+            TypeError,
+            "lrp: images are torch.float64 on cpu, the weights torch.float32 on cpu",
+        ),
         (lambda: lrp(3, X), TypeError, "lrp: expected an Ensemble or an nn.Module, got int"),
         (lambda: lrp(e, X, 4), ValueError, r"labels must lie in 0..3 for 4 classes, got values from 4 to 4"),
         (lambda: lrp(e, X, torch.zeros(3, dtype=torch.int64)), ValueError, "expected 7 labels, one per image"),

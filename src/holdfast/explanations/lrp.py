@@ -69,7 +69,7 @@ def lrp(
     {'input': torch.Size([1, 4, 4]), '1': torch.Size([8])}
     """
     ensemble = as_ensemble("lrp", ensemble)
-    check_images("lrp", x)
+    check_fit("lrp", ensemble, x)
     check_start("lrp", start)
     kind = reduction("lrp", reduce)
     layers = _layers(ensemble.network, layer, view)
@@ -98,7 +98,7 @@ def strongest_units(ensemble: Ensemble | nn.Module, x: Tensor, layer: str, *, me
     torch.Size([1, 2])
     """
     ensemble = as_ensemble("strongest_units", ensemble)
-    check_images("strongest_units", x)
+    check_fit("strongest_units", ensemble, x)
     (layer,) = _layers(ensemble.network, layer, "unit")
     names = module_names(ensemble.network)
 
@@ -122,6 +122,16 @@ def as_ensemble(call: str, ensemble: Ensemble | nn.Module) -> Ensemble:
     if not isinstance(ensemble, Ensemble):
         raise TypeError(f"{call}: expected an Ensemble or an nn.Module, got {type(ensemble).__name__}.")
     return ensemble
+
+
+def check_fit(call: str, ensemble: Ensemble, x: Tensor) -> None:
+    """Images must be a sound batch, of the weights' floating-point type and on their device."""
+    check_images(call, x)
+    if (x.dtype, x.device) != (ensemble.dtype, ensemble.device):
+        raise TypeError(
+            f"{call}: images are {x.dtype} on {x.device}, the weights {ensemble.dtype} on {ensemble.device}; "
+            "use x.to(ensemble.device, ensemble.dtype)."
+        )
 
 
 def _all_draws(explain: Explainer, x: Tensor, targets: dict, memory: int) -> dict[str, Tensor]:

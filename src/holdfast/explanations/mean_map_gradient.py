@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_images
 from holdfast.ensemble import Ensemble
-from holdfast.explanations.lrp import as_ensemble, class_targets
+from holdfast.explanations.lrp import as_ensemble, check_fit, class_targets
 from holdfast.explanations.relevance.composites import Composite, composite
 from holdfast.explanations.relevance.explainer import Explainer
 from holdfast.explanations.relevance.heatmap import INPUT
@@ -58,7 +57,7 @@ def mean_map_gradient(
     (torch.Size([2]), torch.Size([2, 4]))
     """
     ensemble = as_ensemble("mean_map_gradient", ensemble)
-    check_images("mean_map_gradient", x)
+    check_fit("mean_map_gradient", ensemble, x)
     check_start("mean_map_gradient", start)
     x = x.detach()
     targets = class_targets("mean_map_gradient", ensemble, x, target, memory)

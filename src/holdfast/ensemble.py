@@ -198,11 +198,22 @@ class Ensemble:
 
     def pair_bytes(self, x: Tensor) -> int:
         """Bytes of the activations of one draw on one of the images `x`."""
-        key = (tuple(x.shape[1:]), x.dtype)
+        key = (tuple(x.shape[1:]), x.dtype, x.device)
         if key not in self._pair_bytes:
+            if (x.dtype, x.device) != (self.dtype, self.device):
+                raise TypeError(
+                    f"Ensemble: images are {x.dtype} on {x.device}, the weights {self.dtype} on {self.device}; "
+                    "use x.to(ensemble.device, ensemble.dtype)."
+                )
             weights = {k: v[0] for k, v in self.weights.items()}
             forward = lambda t: functional_call(self.network, weights, (t,))
-            self._pair_bytes[key] = activation_bytes(forward, x[:1].detach().clone())
+            try:
+                self._pair_bytes[key] = activation_bytes(forward, x[:1].detach().clone())
+            except RuntimeError as error:
+                raise ValueError(
+                    f"Ensemble: the network does not take images of shape {tuple(x.shape[1:])} ({error}); "
+                    "hand over images of the shape it was built for."
+                ) from error
         return self._pair_bytes[key]
 
     @cached_property

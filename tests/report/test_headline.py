@@ -102,7 +102,7 @@ def test_failed_checks_and_warnings_are_beside_the_headline():
     assert "1 warning" in facts["Inference"]
     passed = BASE.checks.assign(passed=True)
     _, _, facts = spoken(base=dataclasses.replace(BASE, checks=passed))
-    assert facts["Attack strength"].endswith("All 6 masking checks passed.")
+    assert facts["Attack strength"].endswith("All 6 masking checks that were run passed.")
 
 
 def test_what_the_attack_did_to_the_decisions_is_beside_the_headline():
@@ -113,11 +113,11 @@ def test_what_the_attack_did_to_the_decisions_is_beside_the_headline():
         for part in (cells.get_group("mean_field"), cells.get_group("deterministic"))
         for c in ("clean_predicted", "predicted")
     ]
-    assert facts["Attack strength"].startswith(
-        "It takes the accuracy of the mean-field posterior from {} to {} and the deterministic network from {} to {}.".format(
-            *falls
-        )
+    a, b, c, d = falls
+    sentence = (
+        f"It takes the accuracy of the mean-field posterior from {a} to {b} and the deterministic network from {c} "
     )
+    assert facts["Attack strength"].startswith(f"{sentence}to {d}.")
 
 
 def test_no_checks_is_no_proof():

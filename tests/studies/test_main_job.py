@@ -1,13 +1,14 @@
 """The main job runs end to end, is reused, and the same seed gives the same tables."""
 
-import json
 from dataclasses import replace
 
 import pandas
 import pytest
 import torch
 
-from holdfast.attacks import fgsm
+import holdfast.tiles
+from holdfast.attacks import fgsm, pgd
+from holdfast.budget import Budget
 from holdfast.data import balanced_subset, load
 from holdfast.inference import Training, sgd
 from holdfast.networks import build
@@ -18,10 +19,10 @@ from holdfast.studies.main_job.run import run
 from holdfast.studies.main_job.settings import ATTACKS, ENSEMBLES, MainJob
 from holdfast.studies.result import BASELINE, INPUT
 from holdfast.studies.run_folder import DamagedArtifact, RunFolder
-from holdfast.tiles import TILE
+from holdfast.tiles import MEMORY
 
 SMALL = dict(width=16, epochs=1, points=20, steps=3, members=2, draws=4, gallery=3)
-JOB = MainJob(epsilons=(0.1,), rules=("epsilon", "gamma"), **SMALL)
+JOB = MainJob(epsilons=(0.1,), rules=("epsilon", "gamma", "alpha_beta"), **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +81,13 @@ def test_a_second_run_reuses_every_stage_and_says_the_same(finished, data):
     pandas.testing.assert_frame_equal(first.comparisons, second.comparisons)
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_memory(finished, data, tmp_path):
-    path, _ = finished
-    with RunFolder(tmp_path) as folder:
-        run(folder, JOB, data, memory=TILE)
-    sums = [
-        {name: s["sha256"] for name, s in json.loads((p / "manifest.json").read_text())["stages"].items()}
-        for p in (path, tmp_path)
-    ]
+def test_the_same_seed_gives_the_same_bytes_whatever_the_memory(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(holdfast.tiles, "TILE", 1 << 14)  # many tiles even for a small network
+    sums = []
+    for memory in (4 << 14, 1 << 30):
+        with RunFolder(tmp_path / str(memory)) as folder:
+            run(folder, JOB, data, memory=memory)
+            sums.append({name: stage["sha256"] for name, stage in folder.manifest["stages"].items()})
     assert sums[0] == sums[1]
 
 
@@ -135,15 +135,39 @@ def test_comparisons_pair_the_images_and_split_them_by_label():
         ({"k": 0}, r"k must lie in \(0, 100\]"),
         ({"k": 101}, r"k must lie in \(0, 100\]"),
         ({"width": 0}, "width must be a whole number"),
-        ({"network": "vgg"}, "'fc2' or 'conv'"),
+        ({"network": "vgg"}, "network must be one of"),
         ({"epsilons": (-0.1,)}, "radius must be a positive number"),
         ({"primary_epsilon": 0.3}, "must be one of the radii"),
-        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs must be a whole number"),
+        ({"norm": "l1"}, r"norm must be one of \('linf', 'l2'\)"),
+        ({"rules": ("zzz",)}, "rules must be a tuple of some of"),
+        ({"rules": ()}, "rules must be a tuple of some of"),
     ],
 )
 def test_bad_settings_are_one_clear_error(settings, words):
     with pytest.raises(ValueError, match=words):
         MainJob(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"points": 2000}, "has 1000 test images, fewer than points=2000"),
+        ({"epsilons": (2.0,)}, "radius"),
+        ({"k": 0.2, "width": 100}, "less than"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_refused_before_any_work(settings, words, data, tmp_path):
+    with RunFolder(tmp_path) as folder, pytest.raises(ValueError, match=words):
+        run(folder, MainJob(**settings), data)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_radii_suit_the_norm_and_the_headline_takes_the_middle_one():
+    job = MainJob(norm="l2")
+    assert (job.epsilons, job.primary_epsilon, job.training_epsilon) == ((0.5, 1.0, 2.0), 1.0, 1.0)
+    assert MainJob(epsilons=(0.3, 0.1, 0.1)).epsilons == (0.1, 0.3)
 
 
 def test_logits_times_100_change_nothing_here_and_seem_robust_as_published(data):
@@ -158,16 +182,32 @@ def test_logits_times_100_change_nothing_here_and_seem_robust_as_published(data)
     scaled = replace(ensemble, weights={k: v * 100 if k.startswith(last) else v for k, v in ensemble.weights.items()})
     points = balanced_subset(data.test, 100, 0)
     published = lambda logits, y: torch.nn.functional.cross_entropy(logits[0], y, reduction="none")
-    seen = {}
-    for name, one in (("own", ensemble), ("times 100", scaled)):
-        for protocol, objective in (("ours", "margin"), ("published", published)):
-            found = fgsm(one, points.images, points.labels, budget=JOB.budget(0.1), objective=objective)
-            maps = [
-                mean_maps(one, x, found.clean_predicted, "epsilon", TILE)[INPUT]
-                for x in (points.images, found.images[0])
-            ]
-            seen[name, protocol] = found.accuracy(points.labels)[0], k_lrp(*maps, k=20).mean().item()
+    moved = {
+        (name, protocol): attack(one, points.images, points.labels, budget=Budget("linf", 0.1), **own)
+        for name, one in (("own", ensemble), ("times 100", scaled))
+        for protocol, attack, own in (
+            ("fgsm", fgsm, {}),
+            ("pgd", pgd, {}),
+            ("published", fgsm, {"objective": published}),
+        )
+    }
+    accuracy = {key: found.accuracy(points.labels)[0] for key, found in moved.items()}
+    kept = {
+        (*key, rule): _mean_k_lrp({"own": ensemble, "times 100": scaled}[key[0]], points, found, rule)
+        for key, found in moved.items()
+        for rule in JOB.rules
+    }
     assert torch.equal(ensemble.predict(points.images), scaled.predict(points.images))
-    assert seen["times 100", "ours"] == pytest.approx(seen["own", "ours"], abs=0.005)
-    assert seen["times 100", "published"][0] > seen["own", "published"][0] + 0.2
-    assert seen["times 100", "published"][1] > seen["own", "published"][1] + 0.1
+    for protocol in ("fgsm", "pgd"):
+        assert accuracy["times 100", protocol] == pytest.approx(accuracy["own", protocol], abs=0.005)
+        for rule in JOB.rules:
+            assert kept["times 100", protocol, rule] == pytest.approx(kept["own", protocol, rule], abs=0.005)
+    assert accuracy["times 100", "published"] > accuracy["own", "published"] + 0.2
+    assert kept["times 100", "published", "epsilon"] > kept["own", "published", "epsilon"] + 0.1
+
+
+def _mean_k_lrp(ensemble, points, found, rule):
+    maps = [
+        mean_maps(ensemble, x, found.clean_predicted, rule, MEMORY)[INPUT] for x in (points.images, found.images[0])
+    ]
+    return k_lrp(*maps, k=20).mean().item()

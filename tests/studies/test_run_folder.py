@@ -108,7 +108,7 @@ with RunFolder({str(tmp_path)!r}) as folder:
 
 
 def test_two_processes_cannot_work_in_one_folder(tmp_path):
-    with RunFolder(tmp_path), pytest.raises(RuntimeError, match="another holdfast process"), RunFolder(tmp_path):
+    with RunFolder(tmp_path), pytest.raises(OSError, match="another holdfast process"), RunFolder(tmp_path):
         pass
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from torch import Tensor
 
 from holdfast.attacks import masking_checks
-from holdfast.attacks.attacked import Check
+from holdfast.attacks.attacked import Attacked, Check
 from holdfast.attacks.masking_figures import (
     answers_alike,
     answers_probabilities,
@@ -77,6 +77,7 @@ def masking_report(
     budget: Budget,
     thorough: bool = False,
     others: Mapping[str, Ensemble] | None = None,
+    attacked: Mapping[str, Attacked] | None = None,
     steps: int = 40,
     queries: int = 1000,
     seed: int = 0,
@@ -92,6 +93,8 @@ def masking_report(
         thorough: also try everything at the largest radius: the worst case with its query-based search, other radii,
             scaled logits, three starts. Costs about thirty times as much.
         others: other ensembles by name, whose attacked images are shown to this one (makes the report thorough).
+        attacked: attacks already made on these images under this budget, to be judged in place of new ones: any of
+            "random_noise", "one_step" and "many_steps".
         steps: gradient steps of each attack.
         queries: queries of Square.
         seed: seed of noise and starts.
@@ -118,7 +121,7 @@ def masking_report(
     if figures["deterministic"]:
         figures |= _answers(ensemble, x, y, memory)
         given = dict(budget=budget, steps=steps, seed=seed, memory=memory)
-        figures |= _attacks(ensemble, x, y, figures, **given)
+        figures |= _attacks(ensemble, x, y, figures, attacked or {}, **given)
         if (thorough or others) and figures["differentiable"]:
             figures |= thorough_figures(ensemble, x, y, others=others or {}, queries=queries, **given)
     return Masking(tuple(masking_checks.of(figures)), figures)
@@ -146,9 +149,16 @@ def _answers(ensemble: Ensemble, x: Tensor, y: Tensor, memory: int) -> dict[str,
 
 
 def _attacks(
-    ensemble: Ensemble, x: Tensor, y: Tensor, figures: Mapping[str, Any], *, budget: Budget, **given: Any
+    ensemble: Ensemble,
+    x: Tensor,
+    y: Tensor,
+    figures: Mapping[str, Any],
+    made: Mapping[str, Attacked],
+    *,
+    budget: Budget,
+    **given: Any,
 ) -> dict[str, Any]:
-    attacked = basic_attacks(ensemble, x, y, budget=budget, gradients=figures["differentiable"], **given)
+    attacked = basic_attacks(ensemble, x, y, budget=budget, gradients=figures["differentiable"], made=made, **given)
     accuracy = {"clean": (ensemble.predict(x, memory=given["memory"]) == y).double().mean().item()}
     found = {
         "accuracy": accuracy | {name: result.accuracy(y) for name, result in attacked.items()},

@@ -62,14 +62,37 @@ def is_differentiable(ensemble: Ensemble, x: Tensor) -> bool:
 
 
 def basic_attacks(
-    ensemble: Ensemble, x: Tensor, y: Tensor, *, budget: Budget, steps: int, gradients: bool, seed: int, memory: int
+    ensemble: Ensemble,
+    x: Tensor,
+    y: Tensor,
+    *,
+    budget: Budget,
+    steps: int,
+    gradients: bool,
+    made: Mapping[str, Attacked],
+    seed: int,
+    memory: int,
 ) -> dict[str, Attacked]:
-    """Random noise, and where there are gradients one step and many steps."""
-    attacked = {"random_noise": random_noise(ensemble, x, y, budget=budget, seed=seed, memory=memory)}
+    """Random noise, and where there are gradients one step and many steps; those already made are taken as they are."""
+    _check_made(made, x, budget)
+    given = dict(budget=budget, memory=memory)
+    attacks = {"random_noise": lambda: random_noise(ensemble, x, y, seed=seed, **given)}
     if gradients:
-        attacked["one_step"] = fgsm(ensemble, x, y, budget=budget, memory=memory)
-        attacked["many_steps"] = pgd(ensemble, x, y, budget=budget, steps=steps, seed=seed, memory=memory)
-    return attacked
+        attacks["one_step"] = lambda: fgsm(ensemble, x, y, **given)
+        attacks["many_steps"] = lambda: pgd(ensemble, x, y, steps=steps, seed=seed, **given)
+    return {name: made[name] if name in made else attack() for name, attack in attacks.items()}
+
+
+def _check_made(made: Mapping[str, Attacked], x: Tensor, budget: Budget) -> None:
+    known = ("random_noise", "one_step", "many_steps")
+    for name, found in made.items():
+        if name not in known:
+            raise ValueError(f"masking_report: attacked may hold {', '.join(map(repr, known))}, got {name!r}.")
+        if found.epsilons != budget.epsilons or found.images.shape[1:] != x.shape:
+            raise ValueError(
+                f"masking_report: attacked[{name!r}] was made under the radii {found.epsilons} on images "
+                f"{tuple(found.images.shape[1:])}, expected {budget.epsilons} and {tuple(x.shape)}."
+            )
 
 
 def thorough_figures(

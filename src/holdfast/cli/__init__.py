@@ -42,13 +42,15 @@ def main() -> None:
     import warnings
 
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(stderr=True)
-    warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning[/] {message}", highlight=False)
+    say = lambda kind, text: console.print(f"{kind} {escape(str(text))}", highlight=False, soft_wrap=True)
+    warnings.showwarning = lambda message, *_, **__: say("[yellow]warning[/]", message)
     try:
         app()
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        console.print(f"[red]error[/] {error}", highlight=False)
+    except (ValueError, OSError, FloatingPointError) as error:
+        say("[red]error[/]", error)
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("stopped; finished stages are kept and the same command goes on from there")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.studies.main_job.settings import MainJob
+from holdfast.studies.main_job.settings import RADII, MainJob
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def demo(
     points: Annotated[int, typer.Option(help="Test images to attack and explain.")] = D.points,
     norm: Annotated[str, typer.Option(help="Norm of the budget: `linf` or `l2`.")] = D.norm,
     epsilon: Annotated[
-        list[float] | None, typer.Option(help=f"Radius of the budget; repeat for several. Default {D.epsilons}.")
+        list[float] | None, typer.Option(help=f"Radius of the budget; repeat for several. Default {RADII}.")
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of PGD.")] = D.steps,
     restarts: Annotated[int, typer.Option(help="Restarts of PGD.")] = D.n_restarts,
@@ -55,6 +55,7 @@ def demo(
     import time
 
     from rich.console import Console
+    from rich.markup import escape
 
     from holdfast.machine import tune
 
@@ -66,14 +67,13 @@ def demo(
     from holdfast.studies.main_job.run import run as run_main_job
     from holdfast.studies.run_folder import RunFolder
 
-    radii = tuple(sorted(epsilon)) if epsilon else D.epsilons
-    primary = D.primary_epsilon if D.primary_epsilon in radii else radii[len(radii) // 2]
     job = MainJob(
-        data=data, network=network, width=width, epochs=epochs, points=points, norm=norm, epsilons=radii,
-        primary_epsilon=primary, training_epsilon=primary, steps=steps, n_restarts=restarts, members=members,
-        draws=draws, k=k, seed=seed,
+        data=data, network=network, width=width, epochs=epochs, points=points, norm=norm,
+        epsilons=tuple(epsilon) if epsilon else None, steps=steps, n_restarts=restarts, members=members, draws=draws,
+        k=k, seed=seed,
     )  # fmt: skip
     images = load(data, data_dir=data_dir)
+    job.check(images)
     with RunFolder(run, lambda stage, seconds: _say(console, stage, seconds)) as folder:
         result = run_main_job(folder, job, images, command=_command())
         page = report.write(result, run)
@@ -81,7 +81,9 @@ def demo(
     console.print(LEGEND, style="dim", highlight=False)
     reused = f", {len(folder.reused)} stages reused" if folder.reused else ""
     console.print(
-        f"{time.perf_counter() - start:.0f} s{reused}. Report: [bold]{page}[/]", highlight=False, soft_wrap=True
+        f"{time.perf_counter() - start:.0f} s{reused}. Report: [bold]{escape(str(page))}[/]",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -182,6 +182,12 @@ def check_problem(call: str, network: nn.Module, data: Split) -> nn.Module:
         raise TypeError(f"{call}: data must be a Split such as dataset.train, got {type(data).__name__}.")
     check_images(call, data.images)
     check_labels(call, data.labels, len(data.images))
+    low, high = float(data.images.min()), float(data.images.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"{call}: images must lie in [0, 1], got values from {low:.4g} to {high:.4g}; divide 8-bit pixels by 255, "
+            "and put standardisation into the network with networks.normalised."
+        )
     if not any(True for _ in network.parameters()):
         raise ValueError(f"{call}: the network has no parameters to train.")
     parameters, buffers = initial_weights(network, [0], data[:1])

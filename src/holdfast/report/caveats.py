@@ -24,8 +24,8 @@ def _always(view: View) -> list[tuple[str, str]]:
         ),
         (
             "Not that no attack can do worse.",
-            f"{gradient} search for a wrong prediction. Every number under them is an upper bound on what survives a "
-            "stronger search, and none of them aims at the heatmap itself, which is a harder test.",
+            f"{gradient} search for a wrong prediction. A stronger search may find worse, and none of them aims "
+            "at the heatmap itself, which is a harder test.",
         ),
         (
             "Not how other networks, data or seeds behave.",

@@ -164,7 +164,8 @@ def _noise(view: View, row: "Series") -> tuple[str, str]:
     if share >= 1:
         return (
             "Random noise",
-            f"Noise of the same size gives as much or more: {found}. None of the difference is owed to the attack.",
+            f"Noise of the same size gives as much or more: {found}. "
+            "The difference is no sign of resilience to attacks.",
         )
     return "Random noise", (
         f"Noise of the same size, which no one aimed, already gives {found}: {percent(share, 0)} of the difference."
@@ -230,7 +231,8 @@ def _checks(view: View) -> str:
     ran = checks[checks["passed"].notna()]
     failed = ran[~ran["passed"].astype(bool)]
     if failed.empty:
-        return f"All {len(ran)} masking checks passed."
+        left = len(checks) - len(ran)
+        return f"All {len(ran)} masking checks that were run passed" + (f"; {left} were not run." if left else ".")
     names = listing(dict.fromkeys(_title(view, n) for n in failed["ensemble"].dropna()))
     about = f" ({names})" if names else ""
     return (

@@ -1,9 +1,9 @@
 """Run folder: every finished stage of a study on disk, under the settings that made it.
 
 A stage has a name, the settings it depends on (the keys of earlier stages among them) and a function that computes it.
-Its *key* is the sha256 of all that, and of the source code of the rooms it uses. A stage whose key and checksum are on
-record is read back; one that is missing, changed or damaged is computed anew. Every write is atomic: a file is either
-whole or absent, and `manifest.json` names a file only once it is there.
+Its *key* is the sha256 of all that, of the source code of the rooms it uses and of the versions of the numerical
+libraries. A stage whose key and checksum are on record is read back; one that is missing, changed or damaged is
+computed anew. Every write is atomic: a file is either whole or absent, and the manifest names it only once it is there.
 
     runs/demo/manifest.json           settings, versions, seeds, and for each stage: key, file, sha256, seconds
     runs/demo/train/mean_field.safetensors, scores/....parquet, report.html, ...
@@ -29,6 +29,7 @@ from holdfast.studies.codecs import Codec
 SCHEMA = 1
 Value = TypeVar("Value")
 ROOT_FILES = ("ensemble.py", "budget.py", "tiles.py")
+NUMERICS = ("torch", "numpy", "scipy")  # another version of these makes a new key
 
 
 class DamagedArtifact(UserWarning):
@@ -53,8 +54,7 @@ class RunFolder:
         report: called with a stage's name and its seconds when it ends, or None when it was reused.
 
     Raises:
-        OSError: the folder cannot be written.
-        RuntimeError: another process is working in it.
+        OSError: the folder cannot be written, or another process is working in it.
     """
 
     def __init__(self, path: str | os.PathLike, report: Callable[[str, float | None], None] | None = None) -> None:
@@ -81,7 +81,8 @@ class RunFolder:
             codec: how the value is written and read.
             rooms: folders of holdfast whose code the stage runs; a change of that code makes a new key.
         """
-        key = _key({"stage": name, "settings": settings, "code": code_checksum(rooms)})
+        numerics = {package: version(package) for package in NUMERICS}
+        key = _key({"stage": name, "settings": settings, "code": code_checksum(rooms), "versions": numerics})
         file = self.path / f"{name}{codec.suffix}"
         record = self._manifest["stages"].get(name)
         if record and record["key"] == key and self._is_whole(name, file, record):
@@ -122,7 +123,7 @@ class RunFolder:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise RuntimeError(
+            raise BlockingIOError(
                 f"another holdfast process is working in {self.path}; wait for it, or choose another folder with --run."
             ) from None
         return self

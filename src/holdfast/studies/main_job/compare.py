@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holdfast import scores
+from holdfast.progress import track
 from holdfast.studies.result import BASELINE, INPUT, SUBSETS
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ def compare(table: "DataFrame", seed: int) -> "DataFrame":
     import pandas
 
     baseline = dict(list(table[table.ensemble == BASELINE].groupby(CELL)))
+    others = table[table.ensemble != BASELINE].groupby(["ensemble", *CELL], sort=False)
     rows = [
         {"ensemble": name, **dict(zip(CELL, cell, strict=True)), "subset": subset, **figures}
-        for (name, *cell), own in table[table.ensemble != BASELINE].groupby(["ensemble", *CELL], sort=False)
+        for (name, *cell), own in track(list(others), "comparing ensembles")
         if cell[CELL.index("layer")] == INPUT or cell[CELL.index("rule")] == INNER_RULE
         for subset, figures in _subsets(own, baseline[tuple(cell)], seed)
     ]

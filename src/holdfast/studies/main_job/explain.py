@@ -6,8 +6,9 @@ class's logit; scores compare the clean with the attacked heatmap, at the input 
 Chance is what the clean heatmap of another image scores: it does not depend on the attack.
 """
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -25,11 +26,7 @@ if TYPE_CHECKING:
 
 ROOMS = ("attacks", "explanations", "scores", "studies/main_job")
 Maps = dict[str, Tensor]  # layer -> mean heatmap [B, *shape of the layer]
-RULES = {
-    "epsilon": lambda: explanations.Epsilon(),
-    "gamma": lambda: explanations.Gamma(),
-    "alpha_beta": lambda: explanations.AlphaBeta(1, 0),
-}
+RULE = {"epsilon": explanations.Epsilon(), "gamma": explanations.Gamma(), "alpha_beta": explanations.AlphaBeta(1, 0)}
 
 
 def explain(
@@ -53,7 +50,7 @@ def explain(
 def mean_maps(ensemble: Ensemble, x: Tensor, target: Tensor, rule: str, memory: int) -> Maps:
     """Mean over draws of the class relevance at the input and at the output of every hidden learnable layer."""
     layers = [INPUT, *learnable_layers(ensemble.network)[:-1]]
-    return explanations.lrp(ensemble, x, target, rule=RULES[rule](), layer=layers, reduce="mean", memory=memory)
+    return explanations.lrp(ensemble, x, target, rule=RULE[rule], layer=layers, reduce="mean", memory=memory)
 
 
 def learnable_layers(network: nn.Module) -> list[str]:
@@ -87,6 +84,11 @@ def _score(
     return pandas.concat(rows, ignore_index=True)
 
 
+def _signed(job: MainJob, before: Tensor, after: Tensor, kind: Mapping[str, Any]) -> Tensor:
+    """As the papers' code computes it, which is at the input only."""
+    return scores.k_lrp(before, after, k=job.k, variant="signed", **kind)
+
+
 def _compare(job: MainJob, clean: Maps, moved: Maps) -> Iterator[dict[str, object]]:
     for layer, before in clean.items():
         after = moved[layer]
@@ -97,7 +99,7 @@ def _compare(job: MainJob, clean: Maps, moved: Maps) -> Iterator[dict[str, objec
             "layer": layer,
             "image": range(len(before)),
             "k_lrp": kept,
-            "k_lrp_signed": scores.k_lrp(before, after, k=job.k, variant="signed", **kind),
+            "k_lrp_signed": _signed(job, before, after, kind) if layer == INPUT else math.nan,
             "chance": chance,
             "k_lrp_corrected": scores.chance_corrected(kept, chance),
             "spearman": scores.spearman(before, after, **kind),

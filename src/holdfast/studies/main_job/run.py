@@ -11,7 +11,7 @@ from holdfast.studies.codecs import TableCodec, TensorsCodec
 from holdfast.studies.main_job.attack import attack
 from holdfast.studies.main_job.compare import compare
 from holdfast.studies.main_job.explain import ROOMS as EXPLAIN_ROOMS
-from holdfast.studies.main_job.explain import explain, mean_maps
+from holdfast.studies.main_job.explain import RULE, explain, mean_maps
 from holdfast.studies.main_job.predict import figures, masking_tables, predictions
 from holdfast.studies.main_job.settings import ATTACKS, ENSEMBLES, MainJob
 from holdfast.studies.main_job.train import train
@@ -40,12 +40,13 @@ def run(folder: RunFolder, job: MainJob, data: Dataset, *, command: str = "", me
     Returns:
         everything the report says.
     """
+    job.check(data)
     folder.describe(command=command, job=job.as_json(), data={"name": data.name, "checksum": data.checksum})
     points = balanced_subset(data.test, job.points, job.seed)
     ensembles = train(folder, job, data)
     attacked = attack(folder, job, points, ensembles, memory)
     table = predictions(folder, points, ensembles, attacked, memory)
-    summary = figures(folder, job, points, ensembles, memory)
+    summary = figures(folder, data.test, points, ensembles, attacked, memory)
     masking, checks = masking_tables(summary, table)
     scored = explain(folder, job, points, ensembles, attacked, memory)
     comparisons = _comparisons(folder, job, scored)
@@ -148,15 +149,19 @@ def _settings(job: MainJob, data: Dataset, ensembles: Ensembles) -> dict[str, An
         },
         "network": {"name": job.network, "width": job.width, "activation": "leaky ReLU"},
         "inference": {ENSEMBLES[n]: e.value.diagnostics.settings for n, e in ensembles.items()},
-        "attacks": dict(ATTACKS) | {"pgd": f"{ATTACKS['pgd']}, steps {job.steps}, restarts {job.n_restarts}"},
+        "attacks": ATTACKS | {"pgd": f"{ATTACKS['pgd']}: {_pgd(job)}"},
         "budget": asdict(job.budget()),
         "explanations": "LRP from the logit of the class predicted for the clean image; "
-        f"mean over draws; rules: {', '.join(job.rules)}",
+        f"mean over draws; rules: {', '.join(repr(RULE[rule]) for rule in job.rules)}",
         "scores": f"k-LRP: overlap of the {job.k:g} % most relevant pixels; chance from another image's map",
         "statistics": "paired over images: bootstrap intervals, Wilcoxon signed-rank, Holm",
         "k": job.k,
         "seed": job.seed,
     }
+
+
+def _pgd(job: MainJob) -> str:
+    return f"random start, {job.steps} steps of {2.5 / job.steps:.4g} radii, restarts: {job.n_restarts}"
 
 
 def _concat(tables: Mapping[str, Artifact["DataFrame"]]) -> "DataFrame":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from holdfast.budget import Budget
+    from holdfast.data import Dataset
 
 ENSEMBLES = {
     "deterministic": "Deterministic",
@@ -12,6 +13,9 @@ ENSEMBLES = {
     "deep_ensemble": "Deep ensemble",
     "mean_field": "Mean-field posterior",
 }
+RADII = {"linf": (0.05, 0.1, 0.2), "l2": (0.5, 1.0, 2.0)}  # unless others are given
+NETWORKS = ("fc2", "conv")
+RULES = ("epsilon", "gamma", "alpha_beta")
 ATTACKS = {
     "random_noise": "random noise of the same size, the control",
     "fgsm": "one step along the sign of the gradient of the margin",
@@ -30,9 +34,9 @@ class MainJob:
         epochs: passes over the training images; None for each method's own number.
         points: class-balanced test images that are attacked and explained.
         norm: of the attacks' budget.
-        epsilons: radii of the budget.
-        training_epsilon: radius of adversarial training.
-        primary_epsilon: the radius of the comparison in the headline, named before the run.
+        epsilons: radii of the budget; None for three that suit the norm.
+        training_epsilon: radius of adversarial training; None for that of the headline.
+        primary_epsilon: the radius of the comparison in the headline, named before the run; None for the middle one.
         steps: gradient steps of PGD.
         n_restarts: restarts of PGD.
         members: networks of the deep ensemble.
@@ -49,14 +53,14 @@ class MainJob:
     epochs: int | None = None
     points: int = 200
     norm: Literal["linf", "l2"] = "linf"
-    epsilons: tuple[float, ...] = (0.05, 0.1, 0.2)
-    training_epsilon: float = 0.1
-    primary_epsilon: float = 0.1
+    epsilons: tuple[float, ...] | None = None
+    training_epsilon: float | None = None
+    primary_epsilon: float | None = None
     steps: int = 40
     n_restarts: int = 1
     members: int = 5
     draws: int = 30
-    rules: tuple[str, ...] = ("epsilon", "gamma", "alpha_beta")
+    rules: tuple[str, ...] = RULES
     k: float = 20.0
     gallery: int = 6
     seed: int = 0
@@ -65,19 +69,49 @@ class MainJob:
         from holdfast.checks import check_range
 
         check_range("demo", "k", self.k, 0, 100, open_low=True)
-        for name, low in (("width", 1), ("points", 10), ("steps", 1), ("n_restarts", 1), ("members", 2), ("draws", 2)):
+        least = {
+            "width": 1,
+            "points": 10,
+            "steps": 1,
+            "n_restarts": 1,
+            "members": 2,
+            "draws": 2,
+            "gallery": 1,
+            "seed": 0,
+        }
+        for name, low in (least if self.epochs is None else least | {"epochs": 1}).items():
             value = getattr(self, name)
-            if not isinstance(value, int) or value < low:
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ValueError(f"demo: {name} must be a whole number of at least {low}, got {value!r}.")
-        if self.epochs is not None and self.epochs < 1:
-            raise ValueError(f"demo: epochs must be at least 1, got {self.epochs}.")
-        if self.network not in ("fc2", "conv"):
-            raise ValueError(f"demo: network must be 'fc2' or 'conv', got {self.network!r}.")
-        self.budget(self.training_epsilon)
-        if self.primary_epsilon not in self.budget().epsilons:
-            raise ValueError(
-                f"demo: the radius of the headline, {self.primary_epsilon}, must be one of the radii {self.epsilons}."
-            )
+        for name, known in (("network", NETWORKS), ("norm", tuple(RADII))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"demo: {name} must be one of {known}, got {getattr(self, name)!r}.")
+        if not isinstance(self.rules, tuple) or not self.rules or not set(self.rules) <= set(RULES):
+            raise ValueError(f"demo: rules must be a tuple of some of {RULES}, got {self.rules!r}.")
+        self._settle_radii()
+
+    def _settle_radii(self) -> None:
+        radii = RADII[self.norm] if self.epsilons is None else tuple(sorted(set(self.epsilons)))
+        primary = radii[len(radii) // 2] if self.primary_epsilon is None else self.primary_epsilon
+        training = primary if self.training_epsilon is None else self.training_epsilon
+        for name, value in (("epsilons", radii), ("primary_epsilon", primary), ("training_epsilon", training)):
+            object.__setattr__(self, name, value)
+        self.budget(training)
+        if primary not in self.budget().epsilons:
+            raise ValueError(f"demo: the radius of the headline, {primary}, must be one of the radii {radii}.")
+
+    def check(self, data: "Dataset") -> None:
+        """Raise before any work where these settings do not fit the data: radii, points, top-k."""
+        from math import prod
+
+        from holdfast.scores.k_lrp import selected_pixels
+
+        if self.points > len(data.test):
+            raise ValueError(f"demo: {data.name} has {len(data.test)} test images, fewer than points={self.points}.")
+        self.budget().check_inside("demo", data.test.images)
+        self.budget(self.training_epsilon).check_inside("demo", data.train.images)
+        selected_pixels(prod(data.shape[-2:]), self.k, "signed")
+        selected_pixels(self.width, self.k)
 
     def budget(self, epsilon: float | None = None) -> "Budget":
         """The attacks' budget, or the same with another radius."""

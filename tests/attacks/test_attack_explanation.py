@@ -222,7 +222,7 @@ def test_constraints(case, constraint):
     ensemble, x = case
     y = ensemble.predict(x)
     result = attack_explanation(
-        ensemble, x, y, explain=gradient_map, objective=away(), budget=Budget("linf", 0.3), steps=20,
+        ensemble, x, y, explain=gradient_map, objective=away(), budget=Budget("linf", 0.6), steps=20,
         constraint=constraint, beta=20.0,
     )  # fmt: skip
     if constraint == "none":

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from holdfast.attacks import masking_report
+from holdfast.attacks import masking_report, pgd, worst_case
 from holdfast.attacks.masking_figures import scaled, zero_gradients
+from holdfast.attacks.objectives import OBJECTIVES
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
 
@@ -145,6 +146,19 @@ def test_zero_gradients_against_a_loop(honest, images):
             assert bool(found[s, i]) == bool((t.grad == 0).all())
     assert found.any()
     assert not found.all()
+
+
+def test_loud_draws_do_not_hide_from_the_default_attack(images):
+    # the papers' case: draws with weights of unit size, each sure of itself; the plain log predictive is blind there
+    ensemble = Ensemble.from_networks([fit(fc2(), *images[:2], scale=1.0, seed=seed) for seed in range(8)])
+    x, y = images[2:]
+    budget = Budget("linf", 0.15)
+    left = {name: pgd(ensemble, x, y, budget=budget, objective=name).accuracy(y)[0] for name in OBJECTIVES}
+    assert left["cross_entropy"] > 0.5
+    for name in ("margin", "dlr", "votes", "logit_margin", "tempered_cross_entropy"):
+        assert left[name] < left["cross_entropy"] - 0.3, left
+    worst = worst_case(ensemble, x, y, budget=budget, steps=20, queries=50)
+    assert worst.accuracy(y)[0] <= min(left.values())
 
 
 def test_bad_input(honest, images):

@@ -62,7 +62,7 @@ def attack_explanation(
     criterion: MapCriterion | None = None,
     steps: int = 100,
     step_size: float = 0.25,
-    momentum: float = 0.8,
+    momentum: float = 0.9,
     beta: float | tuple[float, float] | Literal["auto"] | None = "auto",
     constraint: Literal["projection", "penalty", "none"] = "projection",
     n_restarts: int = 2,

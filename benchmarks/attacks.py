@@ -1,7 +1,8 @@
 """Attacks: what PGD costs beside a bare loop, worst_case beside published figures and torchattacks, maps that move.
 
 The comparison with torchattacks (`make oracles`) and everything on real data (`HOLDFAST_DATA`) is left out where these
-are not there. Strength is measured on 1,000 test images, on fewer for the larger networks.
+are not there. Strength is measured on 1,000 test images, on fewer for the larger networks: about two hours on two
+cores. Parts that are done are kept in `results/attacks.tmp`, so an interrupted run goes on.
 """
 
 import os
@@ -22,8 +23,9 @@ from holdfast.ensemble import Ensemble
 from holdfast.explanations import Epsilon, epsilon_plus_flat, saliency
 from holdfast.explanations.relevance.heatmap import heatmap
 
-HERE = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("HOLDFAST_DATA", HERE.parent / "shared" / "data"))
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+DATA = Path(os.environ.get("HOLDFAST_DATA", HERE.parents[1] / "shared" / "data"))
 
 # name, data, norm, radius, accuracy under 40-step PGD on these images as listed with the checkpoints, images
 PUBLISHED = (
@@ -74,7 +76,7 @@ def throughput(draws: int = 100, images: int = 500, steps: int = 40, rounds: int
     yield entry(name, ratio(seconds, "pgd", "bare loop"), 1.3, "at_most", describe(seconds))
 
 
-def strength(only: str = "", folder: str | None = None) -> Iterator[dict[str, Any]]:
+def strength(only: str = "", folder: str | Path = RESULTS / "attacks.tmp") -> Iterator[dict[str, Any]]:
     """Accuracy that worst_case leaves on published checkpoints, against their listed PGD figures and torchattacks."""
     if not (DATA / "weights").is_dir():
         return
@@ -85,10 +87,7 @@ def strength(only: str = "", folder: str | None = None) -> Iterator[dict[str, An
         ensemble, test = Ensemble.from_networks(network), data.load(kind, data_dir=DATA).test[:images]
         x, y, budget = test.images, test.labels, Budget(norm, epsilon)
         given = dict(budget=budget, queries=QUERIES)
-        if folder:
-            result = attacks.in_parts(attacks.worst_case, ensemble, x, y, folder=folder, **given)
-        else:
-            result = attacks.worst_case(ensemble, x, y, **given)
+        result = attacks.in_parts(attacks.worst_case, ensemble, x, y, folder=folder, **given)
         left = result.accuracy(y)[0]
         at = f"{name}, {norm} {epsilon:.3g}, {images} images"
         clean = (result.clean_predicted == y).double().mean().item()

@@ -9,7 +9,18 @@ from torch import nn
 
 from holdfast.budget import Budget
 from holdfast.data import Split
-from holdfast.inference import Training, adversarial, deep_ensemble, mc_dropout, mean_field, sgd, swag
+from holdfast.inference import (
+    Path,
+    Training,
+    adversarial,
+    deep_ensemble,
+    laplace,
+    mc_dropout,
+    mean_field,
+    sgd,
+    sghmc,
+    swag,
+)
 from holdfast.inference.seeds import stream
 from holdfast.inference.training import batches
 from holdfast.networks import fc2
@@ -19,8 +30,10 @@ METHODS = {
     "sgd": sgd,
     "adversarial": lambda *a, **k: adversarial(*a, budget=Budget("linf", 0.1), steps=2, **k),
     "deep_ensemble": lambda *a, **k: deep_ensemble(*a, members=2, **k),
+    "laplace": lambda *a, **k: laplace(*a, draws=3, **k),
     "mc_dropout": lambda *a, **k: mc_dropout(*a, draws=3, **k),
     "mean_field": lambda *a, **k: mean_field(*a, draws=3, **k),
+    "sghmc": lambda *a, training=SHORT, **k: sghmc(*a, draws=3, path=Path(2, 50, 1e-5, cycles=1), start=training, **k),
     "swag": lambda *a, training=SHORT, **k: swag(*a, draws=3, rank=2, training=training, collection=SHORT, **k),
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

@@ -6,11 +6,14 @@ carries its `Diagnostics`.
 
 from holdfast.inference.adversarial import adversarial
 from holdfast.inference.deep_ensemble import deep_ensemble
+from holdfast.inference.laplace import laplace
 from holdfast.inference.mc_dropout import mc_dropout
 from holdfast.inference.mean_field import MeanField, fit_mean_field, mean_field
 from holdfast.inference.prior_draws import prior_draws
 from holdfast.inference.priors import FanIn, Isotropic, Prior
 from holdfast.inference.sgd import sgd
+from holdfast.inference.sghmc import Path, sghmc
+from holdfast.inference.sgld import sgld
 from holdfast.inference.swag import swag
 from holdfast.inference.training import Training
 
@@ -18,14 +21,18 @@ __all__ = [
     "FanIn",
     "Isotropic",
     "MeanField",
+    "Path",
     "Prior",
     "Training",
     "adversarial",
     "deep_ensemble",
     "fit_mean_field",
+    "laplace",
     "mc_dropout",
     "mean_field",
     "prior_draws",
     "sgd",
+    "sghmc",
+    "sgld",
     "swag",
 ]

@@ -10,13 +10,20 @@ from torch import nn
 
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.inference.priors import Prior, described
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import DEFAULT, train_members
 from holdfast.inference.training import Training, check_count
 
 
 def deep_ensemble(
-    network: nn.Module, data: Split, *, seed: int, members: int = 5, training: Training = DEFAULT
+    network: nn.Module,
+    data: Split,
+    *,
+    seed: int,
+    members: int = 5,
+    prior: str | Prior | None = None,
+    training: Training = DEFAULT,
 ) -> Ensemble:
     """Train `members` networks at once.
 
@@ -25,6 +32,7 @@ def deep_ensemble(
         data: images and labels, on the device where to train.
         seed: gives every member a seed of its own, see `holdfast.inference.seeds.member_seeds`.
         members: how many networks.
+        prior: each member is the maximum of a posterior with this prior, see `sgd`; None for none.
         training: epochs, batch size, optimiser, learning rate and its schedule.
 
     Raises:
@@ -38,7 +46,7 @@ def deep_ensemble(
     """
     check_count("inference.deep_ensemble", "members", members)
     seeds = member_seeds(seed, members)
-    ensemble, curve = train_members("inference.deep_ensemble", network, data, seeds, training)
-    settings = {"seed": seed, "members": members, **asdict(training)}
+    ensemble, curve = train_members("inference.deep_ensemble", network, data, seeds, training, prior)
+    settings = {"seed": seed, "members": members, "prior": described(prior), **asdict(training)}
     diagnostics = Diagnostics("deep_ensemble", settings, {"final_loss": curve[-1]}, {"loss": curve})
     return replace(ensemble, diagnostics=diagnostics)

@@ -108,6 +108,16 @@ def random_parameters(network: nn.Module, prior: Prior) -> dict[str, float]:
     return {name: s for name, s in prior.deviations(network).items() if name not in points}
 
 
+def described(prior: str | Prior | None) -> dict[str, Any] | None:
+    """A prior by its name or as it came, as it is written into diagnostics."""
+    return None if prior is None else settings_of(as_prior("described", prior))
+
+
+def penalty(stacks: dict[str, Tensor], deviations: dict[str, float]) -> Tensor:
+    """Negative log density, without its constants, of each set of weights in stacks `[S, ...]`: `[S]`."""
+    return sum(v.flatten(1).square().sum(1) * (0.5 / deviations[name] ** 2) for name, v in stacks.items())
+
+
 def log_density(parameters: dict[str, Tensor], deviations: dict[str, float]) -> Tensor:
     """Log density of a set of weights under the prior, in nats, with its constants; summed in float64."""
     total = 0.0

@@ -1,8 +1,9 @@
 """sgd: one network, trained by stochastic gradients.
 
-    w* = argmin_w  1/N sum_i -log p(y_i | x_i, w)
+    w* = argmin_w  1/N [ sum_i -log p(y_i | x_i, w) - log prior(w) ]
 
-by Adam (Kingma and Ba 2015, arXiv:1412.6980) or gradient descent with momentum.
+by Adam (Kingma and Ba 2015, arXiv:1412.6980) or gradient descent with momentum. Without a prior this is maximum
+likelihood, with one it is the maximum of the posterior (MAP).
 """
 
 from dataclasses import asdict, replace
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.inference.priors import Prior, as_prior, described, penalty, random_parameters
 from holdfast.inference.seeds import stream
 from holdfast.inference.training import (
     Training,
@@ -26,13 +28,21 @@ from holdfast.inference.training import (
 DEFAULT = Training(epochs=15)
 
 
-def sgd(network: nn.Module, data: Split, *, seed: int, training: Training = DEFAULT) -> Ensemble:
+def sgd(
+    network: nn.Module,
+    data: Split,
+    *,
+    seed: int,
+    prior: str | Prior | None = None,
+    training: Training = DEFAULT,
+) -> Ensemble:
     """Train one network: an ensemble of one.
 
     Args:
         network: the architecture; left as it is.
         data: images and labels, on the device where to train.
         seed: of the initial weights, of the batch order and of layers that draw random numbers.
+        prior: "fan_in", "unit", `FanIn(...)` or `Isotropic(variance)` for the maximum of the posterior; None for none.
         training: epochs, batch size, optimiser, learning rate and its schedule.
 
     Raises:
@@ -44,23 +54,25 @@ def sgd(network: nn.Module, data: Split, *, seed: int, training: Training = DEFA
     >>> len(sgd(nn.Linear(2, 2), data, seed=0, training=Training(epochs=2)))
     1
     """
-    ensemble, curve = train_members("inference.sgd", network, data, [seed], training)
-    settings = {"seed": seed, **asdict(training)}
+    ensemble, curve = train_members("inference.sgd", network, data, [seed], training, prior)
+    settings = {"seed": seed, "prior": described(prior), **asdict(training)}
     diagnostics = Diagnostics("sgd", settings, {"final_loss": curve[-1]}, {"loss": curve})
     return replace(ensemble, diagnostics=diagnostics)
 
 
 def train_members(
-    call: str, network: nn.Module, data: Split, seeds: list[int], training: Training
+    call: str, network: nn.Module, data: Split, seeds: list[int], training: Training, prior: str | Prior | None
 ) -> tuple[Ensemble, list[float]]:
     """Train one member for each seed, all together; gives the ensemble and the mean loss of each epoch."""
     shell = check_problem(call, network, data)
+    scale = {} if prior is None else random_parameters(network, as_prior(call, prior))
     parameters, buffers = initial_weights(network, seeds, data)
     for p in parameters.values():
         p.requires_grad_()
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(member_logits(shell, {**parameters, **buffers}, images), labels)
+        fit = cross_entropy(member_logits(shell, {**parameters, **buffers}, images), labels)
+        return fit + penalty({k: parameters[k] for k in scale}, scale) / len(data) if scale else fit
 
     with private_random_state(seeds[0], data.images.device):
         groups = [(list(parameters.values()), 1.0)]

@@ -10,7 +10,7 @@ from torch import nn
 from holdfast import data
 from holdfast.data import Split
 from holdfast.inference import FanIn, Isotropic, Training, fit_mean_field, mean_field
-from holdfast.inference.mean_field import Elbo, Start, _ratios, optimise
+from holdfast.inference.mean_field import Elbo, Start, optimise, ratios_and_divergence
 from holdfast.inference.priors import log_density
 from holdfast.networks import conv, fc2
 
@@ -41,7 +41,7 @@ def test_divergence_and_its_gradient_equal_those_of_torch_distributions():
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
     mean, log_ratio, scale = {"a": draw(3, 4), "b": draw(5)}, {"a": draw(3, 4), "b": draw(5)}, {"a": 0.3, "b": 2.0}
-    ratios, ours = _ratios(mean, log_ratio, scale)
+    ratios, ours = ratios_and_divergence(mean, log_ratio, scale)
     coefficients = {k: torch.randn(v.shape, generator=generator, dtype=torch.float64) for k, v in ratios.items()}
     (ours + sum((ratios[k] * coefficients[k]).sum() for k in ratios)).backward()
     found = [t.grad.clone() for t in (*mean.values(), *log_ratio.values())]

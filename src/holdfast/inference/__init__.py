@@ -7,6 +7,7 @@ carries its `Diagnostics`.
 from holdfast.inference.adversarial import adversarial
 from holdfast.inference.deep_ensemble import deep_ensemble
 from holdfast.inference.laplace import laplace
+from holdfast.inference.low_rank import low_rank
 from holdfast.inference.mc_dropout import mc_dropout
 from holdfast.inference.mean_field import MeanField, fit_mean_field, mean_field
 from holdfast.inference.prior_draws import prior_draws
@@ -28,6 +29,7 @@ __all__ = [
     "deep_ensemble",
     "fit_mean_field",
     "laplace",
+    "low_rank",
     "mc_dropout",
     "mean_field",
     "prior_draws",

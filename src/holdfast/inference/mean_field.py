@@ -30,6 +30,7 @@ from holdfast.inference.training import (
     Weights,
     check_count,
     check_problem,
+    check_temperature,
     initial_weights,
     private_random_state,
     train,
@@ -119,6 +120,9 @@ class MeanField:
         return total
 
 
+START = Start()
+
+
 def mean_field(
     network: nn.Module,
     data: Split,
@@ -174,7 +178,7 @@ def fit_mean_field(
     estimator: Estimator = "auto",
     temperature: float = 1.0,
     training: Training = DEFAULT,
-    start: Start = Start(),
+    start: Start = START,
 ) -> MeanField:
     """Fit a mean-field posterior and keep its means and deviations; arguments as in `mean_field`.
 
@@ -187,7 +191,7 @@ def fit_mean_field(
     believed = as_prior(call, prior)
     if estimator not in ("auto", "local", "flipout"):
         raise ValueError(f"{call}: estimator must be 'auto', 'local' or 'flipout', got {estimator!r}.")
-    check_range(call, "temperature", temperature, 0, math.inf, open_low=True)
+    check_temperature(call, temperature)
     weights, buffers = initial_weights(network, [seed], data)
     scale = random_parameters(network, believed)
     fixed = {k: v[0] for k, v in (*weights.items(), *buffers.items()) if k not in scale}
@@ -198,7 +202,7 @@ def fit_mean_field(
     settings = {"seed": seed, "prior": settings_of(believed), "estimator": estimator}
     settings |= {"temperature": temperature, "start": asdict(start), **asdict(training)}
     deviation = {k: (0.5 * r).exp() * scale[k] for k, r in log_ratio.items()}
-    summary, warnings = _report(curves, {k: float(deviation[k].median()) / scale[k] for k in scale}, temperature)
+    summary, warnings = report(curves, {k: float(deviation[k].median()) / scale[k] for k in scale}, temperature)
     diagnostics = Diagnostics("mean_field", settings, summary, curves, warnings)
     return MeanField(skeleton(network), mean, deviation, scale, fixed, diagnostics)
 
@@ -228,14 +232,14 @@ def optimise(
     curves: dict[str, list[float]] = {"elbo": [], "divergence": []}
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        ratio, divergence = _ratios(mean, log_ratio, scale)
+        ratio, divergence = ratios_and_divergence(mean, log_ratio, scale)
         with WeightNoise(mean, ratio, scale, estimator, noise):
             outputs = functional_call(shell, {**mean, **fixed}, (images[0],))
         return -elbo(log_likelihood(outputs, labels[0]), divergence)[None] / len(data)
 
     def note(_: int) -> None:
         with torch.no_grad():
-            curves["divergence"].append(float(_ratios(mean, log_ratio, scale)[1]) / len(data))
+            curves["divergence"].append(float(ratios_and_divergence(mean, log_ratio, scale)[1]) / len(data))
 
     for tensor in (*trained.values(), *log_ratio.values()):
         tensor.requires_grad_()
@@ -250,7 +254,7 @@ def optimise(
     return log_ratio, curves
 
 
-def _report(
+def report(
     curves: Mapping[str, list[float]], ratios: Mapping[str, float], temperature: float
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The summary of a fit, and a warning where the ELBO was still rising."""
@@ -272,7 +276,7 @@ def _report(
     return summary, (f"The ELBO {rise}, to {elbo[-1]:.3g}: a longer fit would change this posterior.",)
 
 
-def _ratios(
+def ratios_and_divergence(
     mean: Mapping[str, Tensor], log_ratio: Mapping[str, Tensor], scale: Mapping[str, float]
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Variance of each weight over its prior variance, and the divergence of the whole posterior in nats."""

@@ -29,6 +29,7 @@ from holdfast.inference.training import (
     batches,
     check_count,
     check_problem,
+    check_temperature,
     cross_entropy,
     member_logits,
     private_random_state,
@@ -143,7 +144,7 @@ def sample(
     """What `sghmc` and `sgld` share; arguments as there, `method` for messages."""
     call = f"inference.{method}"
     shell = check_problem(call, network, data)
-    check_range(call, "temperature", temperature, 0, math.inf, open_low=True)
+    check_temperature(call, temperature)
     kept = _kept(call, data, draws, chains, path)
     believed = as_prior(call, prior)
     seeds = member_seeds(seed, chains)

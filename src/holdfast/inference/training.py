@@ -170,6 +170,11 @@ def check_count(call: str, name: str, value: int) -> None:
         raise ValueError(f"{call}: {name} must be a whole number of at least 1, got {value!r}.")
 
 
+def check_temperature(call: str, temperature: float) -> None:
+    """A temperature must be a positive number."""
+    check_range(call, "temperature", temperature, 0, math.inf, open_low=True)
+
+
 def check_problem(call: str, network: nn.Module, data: Split) -> nn.Module:
     """Check data and network against each other before any work.
 

@@ -50,6 +50,17 @@ def test_the_budget_is_kept_pixels_included(norm):
     assert (after > before).double().mean() > 0.95
 
 
+@pytest.mark.parametrize("attack", ["pgd", "fgsm"])
+def test_the_start_is_random(attack):
+    split, _, budget = linear_problem("linf")
+    blind = lambda x: 0 * x.flatten(1)[:, :3]  # no slope: the start is the result
+    moved = attack_batch(blind, split.images, split.labels, budget, 0.1, attack, 3, torch.Generator().manual_seed(0))
+    change = (moved - split.images).flatten()
+    assert change.abs().max() <= 0.1 + 1e-12
+    assert abs(float(change.mean())) < 5 * 0.0577 / len(change) ** 0.5
+    assert float(change.std()) == pytest.approx(0.0577, rel=0.1)
+
+
 def test_training_sees_attacked_images_with_true_labels_and_a_clean_share(monkeypatch):
     import sys
 

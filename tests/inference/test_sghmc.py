@@ -8,7 +8,7 @@ from problems import Residual, accuracy, blobs
 from torch import nn
 
 from holdfast.data import Split
-from holdfast.inference import Path, Training, sghmc, sgld
+from holdfast.inference import FanIn, Path, Training, sghmc, sgld
 from holdfast.inference.sghmc import walk
 from holdfast.networks import fc2
 
@@ -56,6 +56,12 @@ def test_batches_estimate_the_energy_of_all_images():
         path = Path(epochs=2, batch_size=size, step=1e-30, cycles=1, exploration=0.0)
         ensemble = sghmc(nn.Linear(4, 3), blobs(), seed=0, draws=1, path=path, start=Training(epochs=1))
         reported.append(ensemble.diagnostics.summary["energy_per_image"])
+        module, split = ensemble.module(), blobs()
+        with torch.no_grad():
+            fit = 240 * float(nn.functional.cross_entropy(module(split.images), split.labels))
+        scale = FanIn().deviations(module)
+        prior = sum(0.5 * float((p.detach() / scale[k]).square().sum()) for k, p in module.named_parameters())
+        assert reported[-1] == pytest.approx((fit + prior) / 240, rel=1e-4)
     assert reported == pytest.approx([reported[0]] * 3, rel=1e-4)
 
 

@@ -18,13 +18,13 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from holdfast.data.dataset import Split
-from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.layers import Layer, layers_in_order
 from holdfast.inference.noise import LINEAR, layer_arguments
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import stream
 from holdfast.inference.sgd import DEFAULT, train_members
-from holdfast.inference.training import Training, check_count
+from holdfast.inference.training import Training, check_count, check_problem, initial_weights
 from holdfast.progress import track
 
 Structure = Literal["full", "kronecker", "diagonal"]
@@ -68,10 +68,10 @@ def laplace(
     if structure not in STRUCTURES:
         raise ValueError(f"{call}: structure must be {', '.join(map(repr, STRUCTURES))}, got {structure!r}.")
     believed = as_prior(call, prior)
+    layer = _last(call, network, data)
+    _check_size(call, network.get_parameter(layer.weight), layer.bias is not None, structure)
     ensemble, curve = train_members(call, network, data, [seed], training, believed)
     weights = {k: v[0] for k, v in ensemble.weights.items()}
-    layer = _last(call, ensemble.network, weights, data)
-    _check_size(call, weights[layer.weight], layer.bias is not None, structure)
 
     scale = random_parameters(network, believed)
     statistic = _statistic(ensemble.network, weights, layer, data, scale, structure)
@@ -180,9 +180,11 @@ def _statistic(
     return total
 
 
-def _last(call: str, network: nn.Module, weights: Mapping[str, Tensor], data: Split) -> Layer:
+def _last(call: str, network: nn.Module, data: Split) -> Layer:
     """The last linear map; an error unless its outputs are the logits."""
-    images = data.images[:2]
+    check_problem(call, network, data)
+    images, network = data.images[:2], skeleton(network)
+    weights = {k: v[0] for part in initial_weights(network, [0], data[:2]) for k, v in part.items()}
     layers = layers_in_order(network, weights, images)
     if layers and layers[-1].function is LINEAR and sum(x.weight == layers[-1].weight for x in layers) == 1:
         layer = layers[-1]

@@ -104,6 +104,26 @@ def test_a_network_taken_from_an_ensemble_can_be_trained(method):
     assert torch.isfinite(again.logits(data.images)).all()
 
 
+@every_method
+def test_products_in_bfloat16_leave_weights_and_losses_in_float32(method):
+    data = blobs(shape=(1, 6, 6))
+    runs = [
+        method(Residual(), data, seed=0, training=Training(2, 50, 1e-4, precision=p)) for p in ("float32", "bfloat16")
+    ]
+    assert {v.dtype for v in runs[1].weights.values()} == {v.dtype for v in runs[0].weights.values()}
+    assert not torch.equal(runs[0].weights["conv.weight"], runs[1].weights["conv.weight"])
+    for name, curve in runs[0].diagnostics.history.items():
+        rounded = runs[1].diagnostics.history[name]
+        assert rounded == pytest.approx(curve, rel=0.03)
+        assert any(v != float(torch.tensor(v).bfloat16()) for v in rounded)
+    # steps of no length: what is left is the divergence, which knows nothing of the products
+    still = [
+        method(Residual(), data, seed=0, training=Training(1, 50, 1e-30, precision=p)) for p in ("float32", "bfloat16")
+    ]
+    exact, rounded = (e.diagnostics.history.get("divergence") for e in still)
+    assert exact == rounded
+
+
 DATA = blobs()
 BAD = [
     (lambda m: m(fc2((4,), 3), Split(DATA.images[:0], DATA.labels[:0]), seed=0), ValueError, "at least one image"),
@@ -136,6 +156,7 @@ def test_bad_input(method, call, error, match):
         ({"optimiser": "lion"}, "optimiser must be 'adam' or 'sgd', got 'lion'"),
         ({"schedule": "step"}, "schedule must be 'cosine', 'plateau' or 'constant'"),
         ({"weight_decay": -1.0}, "weight_decay must lie"),
+        ({"precision": "float16"}, "precision must be 'float32' or 'bfloat16', got 'float16'"),
     ],
 )
 def test_bad_settings(settings, match):

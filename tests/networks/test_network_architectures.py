@@ -73,6 +73,32 @@ def test_resnet_depths():
         resnet((3, 32, 32), 10, depth=21)
 
 
+def test_resnet_with_filter_response_ties_no_image_to_its_batch():
+    network = resnet((3, 16, 16), 10, depth=8, norm="filter_response").train().double()
+    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.allclose(network(x)[1:2], network(x[1:2]), rtol=1e-12)
+    assert not list(network.buffers())
+    assert count(network) == count(resnet((3, 16, 16), 10, depth=8))  # a scale and a bias for each channel, as before
+    with pytest.raises(ValueError, match="norm must be one of \\('batch', 'filter_response'\\), got 'layer'"):
+        resnet((3, 32, 32), 10, norm="layer")
+
+
+def test_filter_response_norm_is_the_formula():
+    norm = networks.FilterResponseNorm(3).double()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 2.0, -1.0]))
+        norm.bias.copy_(torch.tensor([0.0, 0.5, 1.0]))
+    for b in range(2):
+        for c in range(3):
+            unit = x[b, c] / (x[b, c].square().mean() + 1e-6).sqrt()
+            assert torch.allclose(norm(x)[b, c], norm.weight[c] * unit + norm.bias[c], rtol=1e-10)
+    networks.initialise(norm, seed=0)
+    assert torch.equal(norm.weight, torch.ones(3))
+    assert not norm.bias.any()
+
+
 def test_shortcut_a_keeps_every_second_pixel_between_zeros():
     x = torch.arange(2.0 * 4 * 4).view(1, 2, 4, 4)
     y = SubsampleAndPad(1)(x)

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -28,6 +27,7 @@ from holdfast.inference.seeds import stream
 from holdfast.inference.training import (
     Training,
     Weights,
+    categorical,
     check_count,
     check_problem,
     check_temperature,
@@ -207,11 +207,6 @@ def fit_mean_field(
     return MeanField(skeleton(network), mean, deviation, scale, fixed, diagnostics)
 
 
-def categorical(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log likelihood `[B]` of labels under softmax."""
-    return -F.cross_entropy(logits, labels, reduction="none")
-
-
 def optimise(
     shell: nn.Module,
     mean: Weights,
@@ -282,22 +277,23 @@ def ratios_and_divergence(
     """Variance of each weight over its prior variance, and the divergence of the whole posterior in nats."""
     ratios, total = {}, 0.0
     for name, m in mean.items():
-        ratios[name], cost = _Ratio.apply(log_ratio[name])
-        total = total + cost + m.flatten().dot(m.flatten()) * (0.5 / scale[name] ** 2)
+        ratios[name], cost = _Ratio.apply(log_ratio[name], m, scale[name])
+        total = total + cost
     return ratios, total
 
 
 class _Ratio(torch.autograd.Function):
-    """Variance ratio r = exp(l) and the divergence it costs, sum (r - 1 - l) / 2, in few passes over the weights."""
+    """Variance ratio r = exp(l) and the divergence, sum (r - 1 - l + m^2 / p^2) / 2, in few passes over the weights."""
 
     @staticmethod
-    def forward(ctx: Any, log_ratio: Tensor) -> tuple[Tensor, Tensor]:
-        ratio = log_ratio.exp()
-        ctx.save_for_backward(ratio)
-        return ratio, 0.5 * (ratio.sum() - log_ratio.sum() - ratio.numel())
+    def forward(ctx: Any, log_ratio: Tensor, mean: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        ratio, flat = log_ratio.exp(), mean.flatten()
+        ctx.save_for_backward(ratio, mean)
+        ctx.scale = scale
+        return ratio, 0.5 * (ratio.sum() - log_ratio.sum() - ratio.numel() + flat.dot(flat) / scale**2)
 
     @staticmethod
-    def backward(ctx: Any, from_ratio: Tensor, from_cost: Tensor) -> Tensor:
-        (ratio,) = ctx.saved_tensors
+    def backward(ctx: Any, from_ratio: Tensor, from_cost: Tensor) -> tuple[Tensor, Tensor, None]:
+        ratio, mean = ctx.saved_tensors
         half = 0.5 * from_cost
-        return (from_ratio + half).mul_(ratio).sub_(half)
+        return (from_ratio + half).mul_(ratio).sub_(half), mean * (from_cost / ctx.scale**2), None

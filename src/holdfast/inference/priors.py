@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from holdfast.checks import check_range
+from holdfast.networks.filter_response import FilterResponseNorm
 from holdfast.networks.initialise import Transposed, fan_in
 
 
@@ -98,7 +99,7 @@ def random_parameters(network: nn.Module, prior: Prior) -> dict[str, float]:
     >>> list(random_parameters(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), Isotropic(1.0)))
     ['0.weight', '0.bias']
     """
-    norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, FilterResponseNorm)
     points = {
         f"{prefix}.{name}".lstrip(".")
         for prefix, layer in network.named_modules()

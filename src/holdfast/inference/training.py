@@ -42,6 +42,8 @@ class Training:
             lowers it to zero in a straight line; "constant" keeps it.
         momentum: of "sgd".
         weight_decay: added to the gradient as `weight_decay * w`.
+        precision: of the network's matrix products and convolutions, and of the activations between them. Weights,
+            losses and divergences stay in the type of the data. "bfloat16" is faster on CPUs with AMX and on GPUs.
 
     >>> Training(epochs=3).rate(0.5)
     0.0005
@@ -54,6 +56,7 @@ class Training:
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     momentum: float = 0.9
     weight_decay: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -65,6 +68,8 @@ class Training:
             raise ValueError(f"Training: optimiser must be 'adam' or 'sgd', got {self.optimiser!r}.")
         if self.schedule not in ("cosine", "plateau", "constant"):
             raise ValueError(f"Training: schedule must be 'cosine', 'plateau' or 'constant', got {self.schedule!r}.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"Training: precision must be 'float32' or 'bfloat16', got {self.precision!r}.")
 
     def rate(self, done: float) -> float:
         """The learning rate when the share `done` of all steps, 0 to 1, has been taken."""
@@ -115,7 +120,8 @@ def train(
             for group, factor in zip(optimiser.param_groups, factors, strict=True):
                 group["lr"] = rate * factor
             optimiser.zero_grad()
-            value = loss(data.images[rows], data.labels[rows])
+            with torch.autocast(data.images.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+                value = loss(data.images[rows], data.labels[rows])
             value.sum().backward()
             optimiser.step()
             losses.append(value.detach())
@@ -152,7 +158,13 @@ def member_logits(network: nn.Module, weights: Mapping[str, Tensor], images: Ten
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean over the images of `-log softmax(logits)_label`: `[S, B, C]` and `[S, B]` to `[S]`."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
+    return -categorical(logits.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1)
+
+
+def categorical(logits: Tensor, labels: Tensor) -> Tensor:
+    """Log likelihood `[B]` of labels under softmax, at least in float32."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return -F.cross_entropy(logits, labels, reduction="none")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from holdfast.networks.activation import activation_module
 from holdfast.networks.build import build
 from holdfast.networks.conv import conv
 from holdfast.networks.fc2 import fc2
+from holdfast.networks.filter_response import FilterResponseNorm
 from holdfast.networks.initialise import initialise
 from holdfast.networks.lenet import lenet
 from holdfast.networks.normalise import Normalise, normalised
@@ -18,6 +19,7 @@ from holdfast.networks.small import small
 
 __all__ = [
     "PUBLISHED",
+    "FilterResponseNorm",
     "Normalise",
     "Published",
     "activation_module",

@@ -13,6 +13,7 @@ from holdfast.networks.initialise import initialise
 from holdfast.networks.lenet import lenet
 from holdfast.networks.normalise import Normalise, normalised
 from holdfast.networks.published import PUBLISHED, Published, load_published
+from holdfast.networks.recipe import rebuild
 from holdfast.networks.resnet import resnet
 from holdfast.networks.resnet2b import resnet2b
 from holdfast.networks.small import small
@@ -30,6 +31,7 @@ __all__ = [
     "lenet",
     "load_published",
     "normalised",
+    "rebuild",
     "resnet",
     "resnet2b",
     "small",

@@ -14,8 +14,10 @@ from torch import nn
 from holdfast.networks.activation import Activation, activation_module
 from holdfast.networks.check import check_architecture, check_image_shape
 from holdfast.networks.initialise import initialise
+from holdfast.networks.recipe import leaves_recipe
 
 
+@leaves_recipe
 def conv(
     shape: tuple[int, int, int],
     classes: int,

@@ -14,8 +14,10 @@ from torch import nn
 from holdfast.networks.activation import Activation, activation_module
 from holdfast.networks.check import check_architecture
 from holdfast.networks.initialise import initialise
+from holdfast.networks.recipe import leaves_recipe
 
 
+@leaves_recipe
 def fc2(
     shape: tuple[int, ...],
     classes: int,

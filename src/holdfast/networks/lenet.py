@@ -11,8 +11,10 @@ from torch import nn
 
 from holdfast.networks.check import check_architecture, check_image_shape
 from holdfast.networks.initialise import initialise
+from holdfast.networks.recipe import leaves_recipe
 
 
+@leaves_recipe
 def lenet(shape: tuple[int, int, int], classes: int, *, hidden: int = 200, seed: int = 0) -> nn.Sequential:
     """Make the network, with He-scaled weights.
 

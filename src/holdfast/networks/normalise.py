@@ -60,8 +60,13 @@ def normalised(network: nn.Module, mean: float | Sequence[float], std: float | S
     """
     normalise = Normalise(mean, std)
     if type(network) is nn.Sequential and not hasattr(network, "normalise"):
-        return nn.Sequential(OrderedDict([("normalise", normalise), *network.named_children()]))
-    return nn.Sequential(OrderedDict(normalise=normalise, network=network))
+        together = nn.Sequential(OrderedDict([("normalise", normalise), *network.named_children()]))
+    else:
+        together = nn.Sequential(OrderedDict(normalise=normalise, network=network))
+    if hasattr(network, "recipe"):
+        numbers = {"mean": normalise.mean.tolist(), "std": normalise.std.tolist()}
+        together.recipe = {"name": "normalised", **numbers, "network": network.recipe}
+    return together
 
 
 def _short(values: Tensor) -> str:

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from holdfast.networks.check import check_architecture, check_image_shape
 from holdfast.networks.filter_response import FilterResponseNorm
 from holdfast.networks.initialise import initialise
+from holdfast.networks.recipe import leaves_recipe
 
 Norm = Literal["batch", "filter_response"]
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "filter_response": FilterResponseNorm}
 
 
+@leaves_recipe
 def resnet(
     shape: tuple[int, int, int], classes: int, *, depth: int = 20, norm: Norm = "batch", seed: int = 0
 ) -> nn.Module:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from holdfast.networks.check import check_architecture, check_image_shape
 from holdfast.networks.initialise import initialise
+from holdfast.networks.recipe import leaves_recipe
 
 
+@leaves_recipe
 def resnet2b(shape: tuple[int, int, int], classes: int, *, hidden: int = 100, seed: int = 0) -> nn.Module:
     """Make the network, with He-scaled weights.
 

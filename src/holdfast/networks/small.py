@@ -11,8 +11,10 @@ from torch import nn
 
 from holdfast.networks.check import check_architecture, check_image_shape
 from holdfast.networks.initialise import initialise
+from holdfast.networks.recipe import leaves_recipe
 
 
+@leaves_recipe
 def small(
     shape: tuple[int, int, int],
     classes: int,

@@ -8,7 +8,6 @@ log space (never the mean of logits unless asked, never a softmax twice):
 """
 
 import copy
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from holdfast import bank_file
 from holdfast.checks import check_images
 from holdfast.tiles import MEMORY, Tile, activation_bytes, tiles
 
@@ -224,31 +222,38 @@ class Ensemble:
         parts = [self.call(x[tile.images], tile.draws) for tile in block]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
-    def save(self, path: str | os.PathLike) -> Path:
-        """Write weights (leading draw axis, state-dict names) and diagnostics as one safetensors file, atomically."""
-        path = Path(path)
+    def save(self, path: str | os.PathLike, *, data: Mapping[str, Any] | None = None) -> Path:
+        """Write a bank: weights, diagnostics and a manifest in one safetensors file, see `holdfast.bank_file`.
+
+        Args:
+            path: where to; the file appears only when it is whole.
+            data: what the weights were inferred from, such as `{"name": data.name, "checksum": data.checksum}`.
+        """
         found = asdict(self.diagnostics) if self.diagnostics else None
-        header = {"diagnostics": json.dumps(found)}  # one entry only: the order of several is not fixed, nor the bytes
-        partial = path.with_name(path.name + ".partial")
-        save_file({k: v.contiguous() for k, v in self.weights.items()}, partial, header)
-        os.replace(partial, path)
-        return path
+        return bank_file.write(
+            path, self.weights, bank_file.manifest_of(self.network, self.weights, found, data), found
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike, network: nn.Module) -> "Ensemble":
-        """Read an ensemble that `save` wrote; `network` gives the architecture, its own weights are not used."""
-        with safe_open(path, "pt") as file:
+        """Read a bank; `network` gives the architecture, its own weights are not used.
+
+        Raises:
+            ValueError: a file that is cut off or damaged, or does not fit the network; the message says where.
+        """
+        call = "Ensemble.load"
+        file = bank_file.open_file(call, path)
+        with bank_file.readable(call, path):
             weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118, not a dict
-            found = json.loads((file.metadata() or {}).get("diagnostics", "null"))
+        manifest, found = bank_file.header_of(call, path, file)
         expected = {k: tuple(v.shape) for k, v in _state(network).items()}
         stored = {k: tuple(v.shape[1:]) for k, v in weights.items()}
-        if expected != stored:
-            differing = sorted({k for k in expected.keys() | stored.keys() if expected.get(k) != stored.get(k)})
-            raise ValueError(
-                f"Ensemble.load: {path} does not fit the network: {differing[0]} is {stored.get(differing[0])} in the "
-                f"file and {expected.get(differing[0])} in the network; build the network with the saved settings."
-            )
-        return cls(skeleton(network), weights, Diagnostics(**found) if found else None)
+        bank_file.check_shapes(call, path, expected, stored, "the network")
+        ensemble = cls(skeleton(network), weights, Diagnostics(**found) if found else None)
+        for s in range(len(ensemble)):
+            checksum = bank_file.draw_checksum({k: v[s] for k, v in weights.items()})
+            bank_file.check_draw(call, path, manifest, s, checksum)
+        return ensemble
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

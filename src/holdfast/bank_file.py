@@ -1,0 +1,156 @@
+"""Bank file: a stack of weights on disk, with a manifest of how it came about. Nothing in it can run code.
+
+One safetensors file: every weight under its state-dict name with a leading draw axis, and one metadata entry of JSON
+
+    {"manifest": {architecture, prior, data, sampler, seed, chains, draws, versions, checksums}, "diagnostics": ...}
+
+safetensors itself notices a file that was cut off, not a byte that changed: so the manifest holds a CRC-32 of every
+draw, checked whenever a draw is read. The same content gives the same bytes: the entry is one, its keys are sorted.
+"""
+
+import json
+import os
+import platform
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+ENTRY = "holdfast"
+
+
+def manifest_of(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    diagnostics: Mapping[str, Any] | None,
+    data: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a bank says of itself.
+
+    Args:
+        network: the architecture; where a factory of `holdfast.networks` made it, `recipe` builds it again.
+        weights: stacks `[S, ...]`.
+        diagnostics: of the inference method, as a dict.
+        data: what the weights were inferred from, such as `{"name": ..., "checksum": ...}`.
+    """
+    import holdfast
+
+    settings = (diagnostics or {}).get("settings", {})
+    first = next(iter(weights.values()))
+    return {
+        "architecture": {
+            "recipe": getattr(network, "recipe", None),
+            "layers": str(network),
+            "parameters": sum(p.numel() for p in network.parameters()),
+        },
+        "prior": settings.get("prior"),
+        "data": dict(data) if data else None,
+        "sampler": (diagnostics or {}).get("method"),
+        "seed": settings.get("seed"),
+        "chains": settings.get("chains"),
+        "draws": len(first),
+        "versions": {
+            "holdfast": holdfast.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "checksums": [draw_checksum({k: v[s] for k, v in weights.items()}) for s in range(len(first))],
+    }
+
+
+def draw_checksum(state: Mapping[str, Tensor]) -> str:
+    """CRC-32 of one draw: its tensors' bytes in the order of their names.
+
+    >>> draw_checksum({"b": torch.zeros(2), "a": torch.ones(3)})
+    'ea3934a4'
+    """
+    total = 0
+    for name in sorted(state):
+        values = state[name].detach().cpu().contiguous().reshape(-1)
+        total = zlib.crc32(values.view(torch.uint8).numpy(), total)
+    return f"{total:08x}"
+
+
+def write(
+    path: str | os.PathLike,
+    weights: Mapping[str, Tensor],
+    manifest: Mapping[str, Any],
+    diagnostics: Mapping[str, Any] | None,
+) -> Path:
+    """Write a bank whole or not at all: nothing is left behind where the disk is full."""
+    path = Path(path)
+    header = {ENTRY: json.dumps({"manifest": manifest, "diagnostics": diagnostics}, sort_keys=True)}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file({k: v.contiguous() for k, v in weights.items()}, partial, header)
+        os.replace(partial, path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, SafetensorError):
+            raise OSError(f"{path} could not be written ({error}); is there room on the disk?") from error
+        raise
+    return path
+
+
+@contextmanager
+def readable(call: str, path: str | os.PathLike) -> Iterator[None]:
+    """Turn what safetensors says of a file that is no whole bank into one clear error."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{call}: there is no file {path}.") from error
+    except SafetensorError as error:
+        raise ValueError(
+            f"{call}: {path} is no whole safetensors file ({error}): it was cut off, damaged, or has another format; "
+            "make it again, or use banks.from_state_dicts for PyTorch checkpoints."
+        ) from error
+
+
+def open_file(call: str, path: str | os.PathLike) -> Any:
+    """The open file of a bank, to read tensors or slices of them from."""
+    with readable(call, path):
+        return safe_open(path, "pt")
+
+
+def header_of(call: str, path: str | os.PathLike, file: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Manifest and diagnostics of an open file; an empty manifest for safetensors files of others."""
+    metadata = file.metadata() or {}
+    try:
+        found = json.loads(metadata.get(ENTRY, "{}"))
+        manifest, diagnostics = found.get("manifest") or {}, found.get("diagnostics")
+        if not isinstance(manifest, dict) or not isinstance(diagnostics, dict | None):
+            raise TypeError("not an object")
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise ValueError(f"{call}: the manifest of {path} cannot be read ({error}); make the file again.") from error
+    return manifest, diagnostics
+
+
+def check_draw(call: str, path: str | os.PathLike, manifest: Mapping[str, Any], draw: int, checksum: str) -> None:
+    """Raise where a draw is not what the manifest says."""
+    expected = manifest.get("checksums")
+    if expected is not None and (draw >= len(expected) or expected[draw] != checksum):
+        raise ValueError(
+            f"{call}: draw {draw} of {path} is damaged: its checksum is {checksum}, the manifest says "
+            f"{expected[draw] if draw < len(expected) else 'nothing'}; make the file again or leave this draw out."
+        )
+
+
+def check_shapes(
+    call: str, path: str | os.PathLike, expected: Mapping[str, tuple], found: Mapping[str, tuple], whose: str
+) -> None:
+    """Raise where the weights of one draw in a file are not those of `whose`, naming the first difference."""
+    differing = sorted({k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)})
+    if differing:
+        name = differing[0]
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+        here, there = (str(shapes.get(name, "missing")) for shapes in (found, expected))
+        raise ValueError(
+            f"{call}: {path} does not fit {whose}: {name} is {here} in the file and {there} in {whose}{more}; "
+            "build the network with the saved settings."
+        )

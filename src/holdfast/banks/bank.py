@@ -1,0 +1,161 @@
+"""Bank: a posterior's draws on disk, read one by one.
+
+Opening a bank reads its manifest alone; a draw is read, and its checksum compared, when it is asked for. A bank may lie
+in one file or in several, such as one for each chain or one for each draw: their draws follow one another.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast import bank_file
+from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Draws on disk. Make one with `Bank.open`.
+
+    Attributes:
+        paths: the files, in the order of their draws.
+        manifest: of the first file: architecture, prior, data, sampler, seed, chains, versions; `draws` of all files.
+        diagnostics: what the inference method reported, where the files say it.
+        counts: how many draws each file holds.
+
+    >>> import tempfile
+    >>> from holdfast.networks import fc2
+    >>> ensemble = Ensemble.from_networks([fc2((2,), 2, width=8, seed=s) for s in range(3)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     bank = Bank.open(ensemble.save(f"{folder}/bank.safetensors"), fc2((2,), 2, width=8))
+    ...     len(bank), bool((bank[1].weights["output.bias"] == ensemble[1].weights["output.bias"]).all())
+    (3, True)
+    """
+
+    paths: tuple[Path, ...]
+    manifest: Mapping[str, Any]
+    diagnostics: Diagnostics | None
+    counts: tuple[int, ...]
+    _network: nn.Module | None
+    _files: tuple[Any, ...]
+    _manifests: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def open(cls, path: str | os.PathLike | Sequence[str | os.PathLike], network: nn.Module | None = None) -> "Bank":
+        """Open a bank.
+
+        Args:
+            path: a file, a folder (all its safetensors files, in the order of their names), or several files.
+            network: the architecture, needed to make ensembles of draws; `networks.rebuild` makes it from
+                `bank.manifest["architecture"]["recipe"]` where there is one.
+
+        Raises:
+            FileNotFoundError: no such file, or a folder without files of draws.
+            ValueError: a file that is cut off or damaged, files of different architectures, or another architecture
+                than the network's.
+        """
+        paths = _files_of(path)
+        files = tuple(bank_file.open_file("Bank.open", p) for p in paths)
+        headers = [bank_file.header_of("Bank.open", p, f) for p, f in zip(paths, files, strict=True)]
+        shapes = [{k: tuple(f.get_slice(k).get_shape()) for k in f.keys()} for f in files]  # noqa: SIM118, not a dict
+        counts = tuple(_count(p, s) for p, s in zip(paths, shapes, strict=True))
+        of_one = [{k: shape[1:] for k, shape in s.items()} for s in shapes]
+        for p, other in zip(paths[1:], of_one[1:], strict=True):
+            bank_file.check_shapes("Bank.open", p, of_one[0], other, paths[0].name)
+        if network is not None:
+            expected = {k: tuple(v.shape) for k, v in (*network.named_parameters(), *network.named_buffers())}
+            bank_file.check_shapes("Bank.open", paths[0], expected, of_one[0], "the network")
+            network = skeleton(network)
+        manifests = tuple(m for m, _ in headers)
+        chains = [m.get("chains") for m in manifests]
+        total = sum(chains) if all(chains) else None
+        together = {**manifests[0], "draws": sum(counts), "chains": total}
+        return cls(tuple(paths), together, _together(headers, total), counts, network, files, manifests)
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+    def __iter__(self) -> Iterator[Ensemble]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, draw: int) -> Ensemble:
+        """One draw as an ensemble of one."""
+        if not -len(self) <= draw < len(self):
+            raise IndexError(f"Bank: draw {draw} of a bank of {len(self)}.")
+        state = self.state(draw % len(self))
+        return Ensemble(self._architecture, {k: v[None] for k, v in state.items()}, self.diagnostics)
+
+    def state(self, draw: int) -> dict[str, Tensor]:
+        """The weights of one draw by their state-dict names, read from disk and checked."""
+        part = 0
+        while draw >= self.counts[part]:
+            draw, part = draw - self.counts[part], part + 1
+        path, file = self.paths[part], self._files[part]
+        with bank_file.readable("Bank", path):
+            state = {k: file.get_slice(k)[draw] for k in self._names}
+        if self._manifests[part].get("checksums") is not None:
+            bank_file.check_draw("Bank", path, self._manifests[part], draw, bank_file.draw_checksum(state))
+        return state
+
+    def ensemble(self, draws: slice | Sequence[int] = slice(None)) -> Ensemble:
+        """Some of the draws, or all of them, as one ensemble in memory."""
+        chosen = range(len(self))[draws] if isinstance(draws, slice) else draws
+        states = [self.state(range(len(self))[i]) for i in chosen]
+        if not states:
+            raise ValueError(f"Bank.ensemble: {draws} names none of the {len(self)} draws.")
+        return Ensemble(
+            self._architecture, {k: torch.stack([s[k] for s in states]) for k in states[0]}, self.diagnostics
+        )
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self._files[0].keys())
+
+    @property
+    def _architecture(self) -> nn.Module:
+        if self._network is None:
+            raise ValueError("Bank: it was opened without a network; use Bank.open(path, network).")
+        return self._network
+
+
+def _files_of(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
+    if not isinstance(path, str | os.PathLike):
+        found = [Path(p) for p in path]
+        if not found:
+            raise ValueError("Bank.open: expected at least one file, got none.")
+        return found
+    if not Path(path).is_dir():
+        return [Path(path)]
+    found = sorted(Path(path).glob(f"*{SUFFIX}"))
+    if not found:
+        raise FileNotFoundError(f"Bank.open: the folder {path} holds no {SUFFIX} files.")
+    return found
+
+
+def _count(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    sizes = {shape[0] if shape else 0 for shape in shapes.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(
+            f"Bank.open: {path} is no bank: every weight needs the same leading axis of at least one draw, got "
+            f"{sorted(sizes) or 'no weights'}; read single state dicts with banks.from_state_dicts."
+        )
+    return sizes.pop()
+
+
+def _together(
+    headers: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]], chains: int | None
+) -> Diagnostics | None:
+    """The first file's diagnostics; of several files, without the figures that speak of one of them only."""
+    first = headers[0][1]
+    if first is None or len(headers) == 1:
+        return Diagnostics(**first) if first else None
+    settings = first["settings"] | ({"chains": chains} if chains else {})
+    warnings = list(dict.fromkeys(w for _, d in headers for w in (d or {}).get("warnings", ())))
+    return Diagnostics(first["method"], settings, warnings=warnings)

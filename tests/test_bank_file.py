@@ -1,0 +1,105 @@
+"""A bank on disk: one whole file with a manifest, or one clear error."""
+
+import json
+import struct
+import zlib
+
+import pytest
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from holdfast import bank_file
+from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.networks import fc2
+
+RECIPE = fc2((4,), 3, width=5)
+SAID = Diagnostics("sghmc", {"seed": 7, "chains": 2, "prior": {"name": "fan_in"}}, {"acceptance": 0.8})
+
+
+def ensemble(draws=4):
+    noise = torch.Generator().manual_seed(1)
+    weights = {k: torch.randn(draws, *v.shape, generator=noise) for k, v in RECIPE.state_dict().items()}
+    return Ensemble(Ensemble.from_networks(RECIPE).network, weights, SAID)
+
+
+def test_the_manifest_says_how_the_draws_came_about(tmp_path):
+    path = ensemble().save(tmp_path / "bank.safetensors", data={"name": "mnist", "checksum": "abc"})
+    file = bank_file.open_file("test", path)
+    assert list(file.metadata()) == ["holdfast"]
+    manifest, diagnostics = bank_file.header_of("test", path, file)
+    assert manifest["architecture"]["recipe"] == RECIPE.recipe
+    assert manifest["architecture"]["parameters"] == 5 * 5 + 6 * 5 + 6 * 3
+    assert {k: manifest[k] for k in ("sampler", "seed", "chains", "draws")} == {
+        "sampler": "sghmc", "seed": 7, "chains": 2, "draws": 4
+    }  # fmt: skip
+    assert manifest["data"] == {"name": "mnist", "checksum": "abc"}
+    assert manifest["prior"] == {"name": "fan_in"}
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert diagnostics["summary"] == {"acceptance": 0.8}
+
+
+def test_the_checksum_is_the_crc_of_the_bytes_in_name_order():
+    state = {"b": torch.tensor([1.5, -2.0]), "a": torch.tensor(3, dtype=torch.int64), "c": torch.ones(1).bfloat16()}
+    expected = zlib.crc32(struct.pack("<q2fH", 3, 1.5, -2.0, 0x3F80))
+    assert bank_file.draw_checksum(state) == f"{expected:08x}"
+
+
+@pytest.mark.parametrize("where", [0.9, 0.98])
+def test_one_changed_byte_names_the_draw(tmp_path, where):
+    path = ensemble().save(tmp_path / "bank.safetensors")
+    content = bytearray(path.read_bytes())
+    content[int(where * len(content))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"draw \d of .*bank.safetensors is damaged: its checksum is"):
+        Ensemble.load(path, RECIPE)
+
+
+@pytest.mark.parametrize("length", [0, 5, 300, -1])
+def test_a_file_that_was_cut_off(tmp_path, length):
+    path = ensemble().save(tmp_path / "bank.safetensors")
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"is no whole safetensors file .* cut off, damaged"):
+        Ensemble.load(path, RECIPE)
+
+
+def test_no_file_and_no_manifest(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Ensemble.load: there is no file .*x\.safetensors"):
+        Ensemble.load(tmp_path / "x.safetensors", RECIPE)
+    path = tmp_path / "bad.safetensors"
+    weights = {k: v[None] for k, v in RECIPE.state_dict().items()}
+    bank_file.save_file(weights, path, {"holdfast": "[1"})
+    with pytest.raises(ValueError, match=r"manifest of .* cannot be read"):
+        Ensemble.load(path, RECIPE)
+    bank_file.save_file(weights, path)  # another program's: weights alone
+    assert Ensemble.load(path, RECIPE).diagnostics is None
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = ensemble().save(tmp_path / "bank.safetensors")
+    before = path.read_bytes()
+
+    def full(tensors, file, metadata):
+        file.write_bytes(b"half")
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(bank_file, "save_file", full)
+    with pytest.raises(OSError, match=r"could not be written .* room on the disk"):
+        ensemble(2).save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["bank.safetensors"]
+
+
+def test_wrong_networks_are_named(tmp_path):
+    path = ensemble().save(tmp_path / "bank.safetensors")
+    with pytest.raises(ValueError, match=r"linear1.bias is \(5,\) in the file and \(6,\) in the network .and 4 more"):
+        Ensemble.load(path, fc2((4,), 3, width=6))
+    with pytest.raises(ValueError, match=r"0.bias is missing in the file"):
+        Ensemble.load(path, nn.Sequential(nn.Linear(4, 3)))
+
+
+def test_the_header_is_json_with_sorted_keys(tmp_path):
+    path = ensemble().save(tmp_path / "bank.safetensors")
+    with safe_open(path, "pt") as file:
+        text = file.metadata()["holdfast"]
+    assert text == json.dumps(json.loads(text), sort_keys=True)

@@ -9,7 +9,7 @@ from torch import nn
 
 from holdfast import data
 from holdfast.data import Split
-from holdfast.inference import FanIn, Isotropic, Training, fit_mean_field, mean_field
+from holdfast.inference import FanIn, Isotropic, Training, fit_mean_field, low_rank, mean_field, sgd
 from holdfast.inference.mean_field import Elbo, Start, optimise, ratios_and_divergence
 from holdfast.inference.priors import log_density
 from holdfast.networks import conv, fc2
@@ -142,6 +142,30 @@ def test_draws_have_the_fitted_mean_and_deviation():
     assert not torch.equal(
         posterior.sample(2, seed=5).weights["conv.bias"], posterior.sample(2, seed=6).weights["conv.bias"]
     )
+
+
+def test_begins_at_a_trained_network():
+    data = blobs(shape=(1, 6, 6))
+    trained = sgd(Residual(), data, seed=5, training=SHORT)
+    posterior = fit_mean_field(Residual(), data, seed=0, initial=trained, training=Training(1, 50, 1e-30))
+    for name, mean in posterior.mean.items():
+        assert torch.equal(mean, trained.weights[name][0])
+    assert torch.equal(posterior.fixed["norm.weight"], trained.weights["norm.weight"][0])
+    assert len(posterior.diagnostics.settings["initial"]) == 16
+    with pytest.raises(ValueError, match=r"mean_field: initial does not fit: conv.bias must be .* needs 1 draws"):
+        mean_field(Residual(), data, seed=0, initial=trained[[0, 0]])
+
+
+def test_batch_statistics_belong_to_the_draw():
+    data, network = blobs(300, shape=(1, 6, 6)), Residual()
+    for method in (mean_field, lambda *a, **k: low_rank(*a, rank=2, **k)):
+        ensemble = method(network, data, seed=0, draws=3, training=SHORT)
+        for s in range(3):
+            w = {k: v[s] for k, v in ensemble.weights.items()}
+            x = torch.relu(torch.nn.functional.conv2d(data.images, w["conv.weight"], w["conv.bias"], padding=1))
+            maps = torch.nn.functional.conv2d(x, w["twice.weight"], padding=1)
+            assert torch.allclose(w["norm.running_mean"], maps.mean((0, 2, 3)), atol=1e-5)
+            assert torch.allclose(w["norm.running_var"], maps.var((0, 2, 3)), rtol=1e-3)
 
 
 def test_without_data_the_posterior_is_the_prior():

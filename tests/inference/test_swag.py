@@ -1,12 +1,14 @@
 """swag: the moments and the law of the draws in closed form, members, batch statistics."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from problems import Residual, accuracy, blobs
 from torch.func import functional_call
 
 from holdfast.ensemble import skeleton
-from holdfast.inference import Training, swag
+from holdfast.inference import Training, deep_ensemble, swag
 from holdfast.inference.statistics import refresh_statistics
 from holdfast.inference.swag import Moments
 from holdfast.networks import fc2
@@ -54,6 +56,41 @@ def test_members_share_the_draws_evenly_and_start_apart():
     assert within.min() > 0
 
 
+def test_collects_from_trained_networks():
+    data, network = blobs(shape=(1, 6, 6)), Residual()
+    trained = deep_ensemble(network, data, seed=3, members=2, training=SHORT["training"])
+    still = Training(epochs=2, learning_rate=1e-30, optimiser="sgd", schedule="constant")
+    ensemble = swag(network, data, seed=0, draws=4, members=2, rank=2, collection=still, initial=trained)
+    for name, value in ensemble.weights.items():
+        if not name.startswith("norm.running"):  # the statistics are those of the draws
+            assert torch.allclose(value.double(), trained.weights[name].repeat_interleave(2, 0).double()) or (
+                name == "norm.num_batches_tracked"
+            )
+    assert ensemble.diagnostics.summary["loss_before_collection"] is None
+    assert len(ensemble.diagnostics.settings["initial"]) == 16
+    before = trained.weights["conv.weight"].clone()
+    swag(network, data, seed=0, draws=2, members=2, rank=2, collection=SHORT["collection"], initial=trained)
+    assert torch.equal(trained.weights["conv.weight"], before)  # they are left as they are
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda t: t.network, TypeError, "initial must be an Ensemble or None, got Sequential"),
+        (
+            lambda t: t[[0, 0]],
+            ValueError,
+            r"swag: initial does not fit: linear1.bias must be \(1, 16\) and is \(2, 16\)",
+        ),
+        (lambda t: replace(t, weights={"a": torch.zeros(1)}), ValueError, "a must be absent and is"),
+    ],
+)
+def test_unfit_networks_to_collect_from(make, error, match):
+    trained = deep_ensemble(fc2((4,), 3, width=16), blobs(), seed=0, members=1, training=SHORT["training"])
+    with pytest.raises(error, match=match):
+        swag(fc2((4,), 3, width=16), blobs(), seed=0, draws=2, initial=make(trained))
+
+
 def test_learns():
     ensemble = swag(fc2((4,), 3, width=32), blobs(), seed=0, draws=20, rank=5, training=Training(30, 30, 1e-2))
     assert accuracy(ensemble, blobs(seed=1)) > 0.85
@@ -84,6 +121,15 @@ def test_statistics_average_over_equal_passes():
         states.append(buffers)
     assert torch.allclose(states[0]["norm.running_mean"], states[1]["norm.running_mean"], atol=1e-5)
     assert states[0]["norm.num_batches_tracked"].tolist() == [4]
+
+
+def test_statistics_of_few_images_are_spread_over_the_data():
+    data = blobs(300, shape=(1, 6, 6))
+    parameters = {k: v.detach()[None] for k, v in Residual().named_parameters()}
+    buffers, expected = ({k: v.clone()[None] for k, v in Residual().named_buffers()} for _ in range(2))
+    refresh_statistics(skeleton(Residual()), parameters, buffers, data, images=3)
+    refresh_statistics(skeleton(Residual()), parameters, expected, data[[0, 150, 299]])
+    assert torch.equal(buffers["norm.running_mean"], expected["norm.running_mean"])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from holdfast.data.dataset import Split
-from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.mean_field import (
     BETAS,
     DEFAULT,
@@ -32,6 +32,7 @@ from holdfast.inference.mean_field import (
 from holdfast.inference.noise import WeightNoise
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import stream
+from holdfast.inference.statistics import refresh_statistics
 from holdfast.inference.training import (
     Training,
     Weights,
@@ -96,7 +97,8 @@ def low_rank(
     drawn = {k: v.expand(draws, *v.shape) for k, v in fixed.items()} | sample(
         mean, log_ratio, directions, scale, draws, seed
     )
-    parts = {k: drawn[k] for k in weights}, {k: drawn[k] for k in buffers}
+    parts = {k: drawn[k] for k in weights}, {k: drawn[k].clone() for k in buffers}
+    refresh_statistics(skeleton(network), *parts, data)
     spread = {k: (log_ratio[k].exp() + directions[k].square().sum(0)).sqrt() for k in scale}
     summary, warnings = report(curves, {k: float(v.median()) for k, v in spread.items()}, temperature)
     share = {k: float(directions[k].square().sum() / spread[k].square().sum()) for k in scale}

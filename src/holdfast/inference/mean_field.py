@@ -24,6 +24,7 @@ from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.noise import Estimator, WeightNoise
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import stream
+from holdfast.inference.statistics import refresh_statistics
 from holdfast.inference.training import (
     Training,
     Weights,
@@ -31,7 +32,8 @@ from holdfast.inference.training import (
     check_count,
     check_problem,
     check_temperature,
-    initial_weights,
+    digest,
+    initial_or_trained,
     private_random_state,
     train,
 )
@@ -98,8 +100,15 @@ class MeanField:
     fixed: Mapping[str, Tensor]
     diagnostics: Diagnostics
 
-    def sample(self, draws: int, *, seed: int) -> Ensemble:
-        """Draw whole networks from the posterior."""
+    def sample(self, draws: int, *, seed: int, data: Split | None = None) -> Ensemble:
+        """Draw whole networks from the posterior.
+
+        Args:
+            draws: how many.
+            seed: of the draws.
+            data: where the network has batch normalisation, the images over which the statistics of every draw are
+                computed anew; None keeps those of the fit, which were collected under other draws.
+        """
         check_count("MeanField.sample", "draws", draws)
         weights = {}
         for name, mean in self.mean.items():
@@ -108,8 +117,11 @@ class MeanField:
             )
             weights[name] = torch.addcmul(mean, self.deviation[name], noise)
         weights |= {k: v.expand(draws, *v.shape).clone() for k, v in self.fixed.items()}
-        names = [k for k, _ in (*self.network.named_parameters(), *self.network.named_buffers())]
-        return Ensemble(self.network, {k: weights[k] for k in names}, self.diagnostics)
+        parameters = {k: weights[k] for k, _ in self.network.named_parameters()}
+        buffers = {k: weights[k] for k, _ in self.network.named_buffers()}
+        if data is not None:
+            refresh_statistics(skeleton(self.network), parameters, buffers, data)
+        return Ensemble(self.network, {**parameters, **buffers}, self.diagnostics)
 
     def divergence(self) -> float:
         """KL of the posterior from the prior, in nats."""
@@ -133,10 +145,12 @@ def mean_field(
     estimator: Estimator = "auto",
     temperature: float = 1.0,
     training: Training = DEFAULT,
+    initial: Ensemble | None = None,
 ) -> Ensemble:
     """Fit a mean-field posterior and draw an ensemble from it.
 
-    Vectors of normalisation layers stay point estimates: a Gaussian around zero is no sensible prior for a scale.
+    Vectors of normalisation layers stay point estimates: a Gaussian around zero is no sensible prior for a scale. The
+    statistics of batch normalisation are computed anew for every draw.
 
     Args:
         network: the architecture; left as it is.
@@ -147,6 +161,7 @@ def mean_field(
         estimator: "auto", "local" or "flipout", see `holdfast.inference.noise`.
         temperature: weight of the divergence; 1 is Bayes' rule.
         training: epochs, batch size, optimiser, learning rate and its schedule.
+        initial: a trained network for the initial means, in place of He-scaled ones.
 
     Returns:
         the draws. Their diagnostics give the ELBO and its parts in nats per image, how much the ELBO still rose over
@@ -162,11 +177,12 @@ def mean_field(
     """
     check_count("inference.mean_field", "draws", draws)
     posterior = fit_mean_field(
-        network, data, seed=seed, prior=prior, estimator=estimator, temperature=temperature, training=training
-    )
+        network, data, seed=seed, prior=prior, estimator=estimator, temperature=temperature, training=training,
+        initial=initial,
+    )  # fmt: skip
     diagnostics = posterior.diagnostics
     settings = {**diagnostics.settings, "draws": draws}
-    return replace(posterior.sample(draws, seed=seed), diagnostics=replace(diagnostics, settings=settings))
+    return replace(posterior.sample(draws, seed=seed, data=data), diagnostics=replace(diagnostics, settings=settings))
 
 
 def fit_mean_field(
@@ -179,11 +195,12 @@ def fit_mean_field(
     temperature: float = 1.0,
     training: Training = DEFAULT,
     start: Start = START,
+    initial: Ensemble | None = None,
 ) -> MeanField:
     """Fit a mean-field posterior and keep its means and deviations; arguments as in `mean_field`.
 
     Args:
-        network, data, seed, prior, estimator, temperature, training: see `mean_field`.
+        network, data, seed, prior, estimator, temperature, training, initial: see `mean_field`.
         start: initial scales, and the learning rate of the deviations.
     """
     call = "inference.mean_field"
@@ -192,7 +209,7 @@ def fit_mean_field(
     if estimator not in ("auto", "local", "flipout"):
         raise ValueError(f"{call}: estimator must be 'auto', 'local' or 'flipout', got {estimator!r}.")
     check_temperature(call, temperature)
-    weights, buffers = initial_weights(network, [seed], data)
+    weights, buffers = initial_or_trained(call, network, [seed], data, initial)
     scale = random_parameters(network, believed)
     fixed = {k: v[0] for k, v in (*weights.items(), *buffers.items()) if k not in scale}
     mean = {k: start.mean * weights[k][0] for k in scale}
@@ -200,7 +217,7 @@ def fit_mean_field(
     with private_random_state(seed, data.images.device):
         log_ratio, curves = optimise(shell, mean, fixed, scale, data, elbo, estimator, training, start, seed)
     settings = {"seed": seed, "prior": settings_of(believed), "estimator": estimator}
-    settings |= {"temperature": temperature, "start": asdict(start), **asdict(training)}
+    settings |= {"temperature": temperature, "start": asdict(start), **asdict(training), "initial": digest(initial)}
     deviation = {k: (0.5 * r).exp() * scale[k] for k, r in log_ratio.items()}
     summary, warnings = report(curves, {k: float(deviation[k].median()) / scale[k] for k in scale}, temperature)
     diagnostics = Diagnostics("mean_field", settings, summary, curves, warnings)

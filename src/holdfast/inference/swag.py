@@ -24,7 +24,8 @@ from holdfast.inference.training import (
     check_count,
     check_problem,
     cross_entropy,
-    initial_weights,
+    digest,
+    initial_or_trained,
     member_logits,
     private_random_state,
     train,
@@ -44,6 +45,7 @@ def swag(
     rank: int = 20,
     training: Training = DEFAULT,
     collection: Training = COLLECTION,
+    initial: Ensemble | None = None,
 ) -> Ensemble:
     """Train, collect the weights after every epoch of a second run, and draw from their Gaussian.
 
@@ -58,6 +60,7 @@ def swag(
         rank: how many of the last collected weights span the low-rank part, at least 2.
         training: the first run.
         collection: the second run, from where the first ended; its epochs are the number of weights collected.
+        initial: trained networks, one for each member, to collect from in place of the first run.
 
     Raises:
         ValueError: for data that do not fit the network, or settings out of range.
@@ -72,7 +75,7 @@ def swag(
     shell = check_problem(call, network, data)
     _check(call, draws, members, rank, collection)
     seeds = member_seeds(seed, members)
-    parameters, buffers = initial_weights(network, seeds, data)
+    parameters, buffers = initial_or_trained(call, network, seeds, data, initial)
     for p in parameters.values():
         p.requires_grad_()
 
@@ -82,15 +85,16 @@ def swag(
     moments = Moments(rank)
     groups, orders = [(list(parameters.values()), 1.0)], [stream(s, "order") for s in seeds]
     with private_random_state(seed, data.images.device):
-        first = train(call, groups, loss, data, training, orders)
+        first = train(call, groups, loss, data, training, orders) if initial is None else []
         second = train(call, groups, loss, data, collection, orders, after_epoch=lambda _: moments.add(parameters))
         member = torch.arange(draws) * members // draws
         drawn = moments.sample(member, seed)
         buffers = {k: v[member.to(v.device)].clone() for k, v in buffers.items()}
         refresh_statistics(skeleton(network), drawn, buffers, data)
     settings = {"seed": seed, "draws": draws, "members": members, "rank": rank}
-    settings |= {**asdict(training), "collection": asdict(collection)}
-    summary = {"loss_before_collection": first[-1], "loss_while_collecting": second[-1]}
+    settings |= {**(asdict(training) if initial is None else {}), "collection": asdict(collection)}
+    settings |= {"initial": digest(initial)}
+    summary = {"loss_before_collection": first[-1] if first else None, "loss_while_collecting": second[-1]}
     diagnostics = Diagnostics("swag", settings, summary, {"loss": [*first, *second]})
     return replace(as_ensemble(network, drawn, buffers), diagnostics=diagnostics)
 

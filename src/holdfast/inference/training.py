@@ -7,6 +7,7 @@ each epoch, so every image is seen once per epoch and no batch is a small remain
 """
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -146,6 +147,39 @@ def initial_weights(network: nn.Module, seeds: Sequence[int], data: Split) -> tu
         states.append(member.to(device=like.device, dtype=like.dtype))
     parameters = _stack([dict(s.named_parameters()) for s in states])
     return parameters, _stack([dict(s.named_buffers()) for s in states])
+
+
+def initial_or_trained(
+    call: str, network: nn.Module, seeds: Sequence[int], data: Split, initial: Ensemble | None
+) -> tuple[Weights, Weights]:
+    """`initial_weights`, or copies of the draws of `initial`, one for each seed, where it is given."""
+    parameters, buffers = initial_weights(network, seeds, data)
+    if initial is None:
+        return parameters, buffers
+    if not isinstance(initial, Ensemble):
+        raise TypeError(f"{call}: initial must be an Ensemble or None, got {type(initial).__name__}.")
+    expected = {k: v.shape for k, v in (*parameters.items(), *buffers.items())}
+    found = {k: v.shape for k, v in initial.weights.items()}
+    if differing := sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)):
+        name = differing[0]
+        shapes = [tuple(d[name]) if name in d else "absent" for d in (expected, found)]
+        raise ValueError(
+            f"{call}: initial does not fit: {name} must be {shapes[0]} and is {shapes[1]}; "
+            f"it needs {len(seeds)} draws of the same architecture."
+        )
+    copies = ({k: initial.weights[k].to(v, copy=True) for k, v in d.items()} for d in (parameters, buffers))
+    return next(copies), next(copies)
+
+
+def digest(initial: Ensemble | None) -> str | None:
+    """A fingerprint of the weights that a method started from, as it is written into diagnostics."""
+    if initial is None:
+        return None
+    total = hashlib.sha256()
+    for name in sorted(initial.weights):
+        total.update(name.encode())
+        total.update(initial.weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:16]
 
 
 def member_logits(network: nn.Module, weights: Mapping[str, Tensor], images: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ def bound(name):
 
 
 def test_every_score_has_facts():
-    assert set(ALL) == {"cosine", "k_lrp", "label_preserved", "softmax_robustness", "spearman"}
+    expected = {"cosine", "k_lrp", "label_preserved", "softmax_robustness", "spearman", "total_variation"}
+    assert set(ALL) == expected
     assert all(isinstance(score.facts, Facts) for score in ALL.values())
 
 
@@ -35,7 +36,8 @@ def test_range_and_value_of_equal_inputs(name):
     assert values.shape == (40,)
     assert bool(((values >= facts.low) & (values <= facts.high)).all())
     assert float(values.std()) > 0
-    torch.testing.assert_close(score(a, a).double(), torch.full((40,), facts.high, dtype=torch.float64))
+    best = facts.high if facts.better == "higher" else facts.low
+    torch.testing.assert_close(score(a, a).double(), torch.full((40,), best, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", ALL)

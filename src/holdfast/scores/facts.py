@@ -15,7 +15,7 @@ class Facts:
 
     Attributes:
         compares: "maps" `[..., B, *image]`, or "predictions": log predictive probabilities `[..., B, C]`.
-        low, high: the range of the values, both ends included. Equal inputs give `high`.
+        low, high: the range of the values, both ends included. Equal inputs give the better end.
         better: "higher" where larger values mean that more survived the attack.
         differentiable: whether autograd gives its true derivative in the inputs, almost everywhere.
     """

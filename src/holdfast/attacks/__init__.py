@@ -5,9 +5,12 @@ An attack is an objective (`holdfast.attacks.objectives`) raised by a search (on
 
 from holdfast.attacks.as_module import as_module
 from holdfast.attacks.attack_explanation import MovedExplanation, attack_explanation
-from holdfast.attacks.attacked import Attacked, Check
+from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.auto_pgd import auto_pgd, auto_pgd_targeted
+from holdfast.attacks.boundary import Boundary, nearest_boundary
 from holdfast.attacks.carlini_wagner import carlini_wagner
+from holdfast.attacks.check import Check, Masking
+from holdfast.attacks.exact_boundary import exact_boundary
 from holdfast.attacks.explanation_objectives import (
     away,
     mass_centre,
@@ -18,7 +21,7 @@ from holdfast.attacks.explanation_objectives import (
     top_k,
 )
 from holdfast.attacks.in_parts import in_parts
-from holdfast.attacks.masking import Masking, masking_report
+from holdfast.attacks.masking import masking_report
 from holdfast.attacks.minimal_norm import minimal_norm
 from holdfast.attacks.one_step import fgsm
 from holdfast.attacks.projected_gradient import pgd
@@ -30,6 +33,7 @@ from holdfast.attacks.worst_case import worst_case
 
 __all__ = [
     "Attacked",
+    "Boundary",
     "Check",
     "Masking",
     "MovedExplanation",
@@ -39,11 +43,13 @@ __all__ = [
     "auto_pgd_targeted",
     "away",
     "carlini_wagner",
+    "exact_boundary",
     "fgsm",
     "in_parts",
     "masking_report",
     "mass_centre",
     "minimal_norm",
+    "nearest_boundary",
     "overlap",
     "overlap_below",
     "pgd",

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.attacks.check import Masking
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Attacked:
-    """Attacked images of `B` inputs under `E` radii, with what was reached.
+    """Attacked images of `B` inputs under `E` radii, with what was reached. Prints as a table with its checks.
 
     Attributes:
         name: the attack.
@@ -21,6 +23,25 @@ class Attacked:
         size_linf, size_l2: size `[E, B]` of each perturbation in either norm, whatever the budget's norm.
         epsilons: the `E` radii.
         settings: everything else that the images depend on.
+        masking: checks that the attack, or the model, is not failing for a wrong reason: the cheap ones of the masking
+            report, on up to a hundred of the images (`holdfast.attacks.signs`).
+
+    >>> from holdfast.attacks import fgsm
+    >>> from holdfast.budget import Budget
+    >>> from holdfast.ensemble import Ensemble
+    >>> network = torch.nn.Linear(2, 2, bias=False)
+    >>> network.weight.data = torch.tensor([[1., 0.], [0., 1.]])
+    >>> x, y = torch.tensor([[.6, .5]]), torch.tensor([0])
+    >>> fgsm(Ensemble.from_networks(network), x, y, budget=Budget("linf", .1))
+    fgsm on 1 image
+    linf 0.1: success 100.0%, label kept 0.0%, mean size linf 0.1, l2 0.141
+    pass  deterministic: the same images get the same answer.
+    pass  differentiable: gradients of the logits exist.
+    pass  logits: the outputs are logits.
+    pass  saturation: 0.0% of the largest probabilities are exactly 1.
+    pass  zero_gradient: 0.0% of the gradients of the ordinary cross-entropy are exactly zero.
+    pass  order: accuracy: clean 100.0%, random noise 100.0%, fgsm 0.0%.
+    pass  sizes: hardly any image withstood the attack.
     """
 
     name: str
@@ -32,6 +53,7 @@ class Attacked:
     size_l2: Tensor
     epsilons: tuple[float, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    masking: Masking | None = None
 
     @property
     def success_rate(self) -> list[float]:
@@ -47,24 +69,15 @@ class Attacked:
         """Share of the attacked images that are classified as `y`, per radius."""
         return (self.predicted == y).double().mean(1).tolist()
 
-
-@dataclass(frozen=True)
-class Check:
-    """A check of an attack or a model, with its pass rule and a plain sentence.
-
-    Attributes:
-        name: which.
-        passed: whether the pass rule holds.
-        value: the figure, or figures, that the rule is about.
-        rule: the pass rule.
-        sentence: what was found, in plain words; where the check failed, what that means.
-    """
-
-    name: str
-    passed: bool
-    value: Any
-    rule: str
-    sentence: str
+    def __repr__(self) -> str:
+        count, norm = self.images.shape[1], self.settings.get("norm", "radius")
+        kept, linf, l2 = (t.double().mean(1).tolist() for t in (self.label_kept, self.size_linf, self.size_l2))
+        lines = [f"{self.name} on {count} image{'s' * (count != 1)}"]
+        lines += [
+            f"{norm} {e:.3g}: success {s:.1%}, label kept {k:.1%}, mean size linf {i:.3g}, l2 {t:.3g}"
+            for e, s, k, i, t in zip(self.epsilons, self.success_rate, kept, linf, l2, strict=True)
+        ]
+        return "\n".join(lines + ([str(self.masking)] if self.masking else []))
 
 
 def sizes(moved: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,12 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from holdfast import __version__
+from holdfast.attacks import masking_checks
 from holdfast.attacks.attacked import Attacked
+from holdfast.attacks.signs import merged
 from holdfast.checks import check_images, check_labels, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 
-TENSORS = tuple(f.name for f in fields(Attacked) if f.name not in ("name", "epsilons", "settings"))
+TENSORS = tuple(f.name for f in fields(Attacked) if f.name not in ("name", "epsilons", "settings", "masking"))
 
 
 def in_parts(
@@ -92,14 +94,16 @@ def joined(parts: Sequence[Attacked]) -> Attacked:
             stage: [sum(counts) for counts in zip(*(p.settings["broken_by"][stage] for p in parts), strict=True)]
             for stage in stages
         }
-    return Attacked(name=first.name, epsilons=first.epsilons, settings=settings, **tensors)
+    masking = merged([p.masking for p in parts]) if all(p.masking for p in parts) else None
+    return Attacked(name=first.name, epsilons=first.epsilons, settings=settings, masking=masking, **tensors)
 
 
 def _write(path: Path, part: Attacked) -> None:
     tensors = {name: getattr(part, name).contiguous() for name in TENSORS}
     facts = dict(
-        name=part.name, epsilons=part.epsilons, settings=dict(part.settings), digest=_digest(*tensors.values())
-    )
+        name=part.name, epsilons=part.epsilons, settings=dict(part.settings), digest=_digest(*tensors.values()),
+        masking=dict(part.masking.figures) if part.masking else None,
+    )  # fmt: skip
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, {"facts": json.dumps(facts)})
     os.replace(partial, path)
@@ -116,7 +120,9 @@ def _read(path: Path, device: torch.device) -> Attacked | None:
         warnings.warn(f"in_parts: {path} is damaged ({error}); computing this part again.", stacklevel=3)
         return None
     moved = {name: value.to(device) for name, value in tensors.items()}
-    return Attacked(**moved, **facts | {"epsilons": tuple(facts["epsilons"])})
+    figures = facts.pop("masking", None)
+    masking = masking_checks.of(figures) if figures else None
+    return Attacked(**moved, **facts | {"epsilons": tuple(facts["epsilons"])}, masking=masking)
 
 
 def _digest(*values: str | Tensor) -> str:

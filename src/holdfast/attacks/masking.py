@@ -9,64 +9,33 @@ pass rule and says in one plain sentence what a failure means.
     logits           the outputs are not probabilities
     saturation       the largest probabilities do not round to 1
     zero_gradient    gradients of the ordinary cross-entropy are not exactly zero, per draw and image
-    order            accuracy falls from random noise over one step and many steps to the worst case
-    sizes            attacked images use their radius
+    order            accuracy falls from random noise over one step to many steps
+    sizes            images that withstood were moved by their radius
+    worst_case       the worst case leaves no more right than many steps                           (thorough)
     radius           accuracy falls with the radius, to chance where every image is allowed        (thorough)
     black_box        a search without gradients breaks nothing that gradients left                 (thorough)
     logit_scale      multiplying the logits changes nothing                                        (thorough)
     restarts         random starts agree                                                           (thorough)
     transfer         images made on other models do no more harm than those made on this one       (with others)
+
+Every attack's result carries the cheap ones as `masking`, on up to a hundred of its images (`holdfast.attacks.signs`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from holdfast.attacks import masking_checks
-from holdfast.attacks.attacked import Attacked, Check
-from holdfast.attacks.masking_figures import (
-    answers_alike,
-    answers_probabilities,
-    basic_attacks,
-    is_differentiable,
-    saturation_rate,
-    thorough_figures,
-    zero_gradients,
-)
+from holdfast.attacks.answers import answers
+from holdfast.attacks.attacked import Attacked
+from holdfast.attacks.check import Masking
+from holdfast.attacks.masking_figures import basic_attacks, thorough_figures
+from holdfast.attacks.signs import sample, withstanding
 from holdfast.budget import Budget
 from holdfast.checks import check_images, check_labels, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
-
-__all__ = ["Masking", "masking_report", "saturation_rate", "zero_gradients"]
-
-
-@dataclass(frozen=True)
-class Masking:
-    """All checks of one ensemble under one budget, with the figures behind them. Prints as a table.
-
-    Attributes:
-        checks: the checks, in order.
-        figures: plain numbers and lists, ready for JSON.
-    """
-
-    checks: tuple[Check, ...]
-    figures: Mapping[str, Any]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """Names of the checks that failed."""
-        return tuple(check.name for check in self.checks if not check.passed)
-
-    def __str__(self) -> str:
-        return "\n".join(f"{'pass' if c.passed else 'FAIL'}  {c.name}: {c.sentence}" for c in self.checks)
 
 
 def masking_report(
@@ -76,6 +45,7 @@ def masking_report(
     *,
     budget: Budget,
     thorough: bool = False,
+    thorough_images: int | None = None,
     others: Mapping[str, Ensemble] | None = None,
     attacked: Mapping[str, Attacked] | None = None,
     steps: int = 40,
@@ -91,7 +61,8 @@ def masking_report(
         y: true labels `[B]`.
         budget: norm, radii and pixel range.
         thorough: also try everything at the largest radius: the worst case with its query-based search, other radii,
-            scaled logits, three starts. Costs about thirty times as much.
+            scaled logits, three starts. Costs about thirty times as much per image.
+        thorough_images: how many images, spread evenly over the batch, the thorough part takes; None for all.
         others: other ensembles by name, whose attacked images are shown to this one (makes the report thorough).
         attacked: attacks already made on these images under this budget, to be judged in place of new ones: any of
             "random_noise", "one_step" and "many_steps".
@@ -116,36 +87,17 @@ def masking_report(
     check_labels("masking_report", y, len(x))
     budget.check_inside("masking_report", x)
     check_range("masking_report", "steps", steps, 1, 1_000_000)
+    if thorough_images is not None:
+        check_range("masking_report", "thorough_images", thorough_images, 1, len(x))
     figures: dict[str, Any] = {"images": len(x), "draws": len(ensemble), "epsilons": list(budget.epsilons)}
-    figures["deterministic"] = answers_alike(ensemble, x, memory=memory)
+    figures |= answers("masking_report", ensemble, x, y, memory=memory)
     if figures["deterministic"]:
-        figures |= _answers(ensemble, x, y, memory)
         given = dict(budget=budget, steps=steps, seed=seed, memory=memory)
         figures |= _attacks(ensemble, x, y, figures, attacked or {}, **given)
         if (thorough or others) and figures["differentiable"]:
-            figures |= thorough_figures(ensemble, x, y, others=others or {}, queries=queries, **given)
-    return Masking(tuple(masking_checks.of(figures)), figures)
-
-
-def _answers(ensemble: Ensemble, x: Tensor, y: Tensor, memory: int) -> dict[str, Any]:
-    logits = ensemble.logits(x, memory=memory)
-    check_labels("masking_report", y, len(x), logits.shape[-1])
-    differentiable = is_differentiable(ensemble, x)
-    figures = {
-        "classes": logits.shape[-1],
-        "differentiable": differentiable,
-        "probabilities": answers_probabilities(logits),
-        "saturation_rate": saturation_rate(ensemble, x, memory=memory),
-    }
-    if differentiable:
-        zero = zero_gradients(ensemble, x, y, memory=memory)
-        figures |= {
-            "zero_gradient_rate": zero.double().mean().item(),
-            "zero_gradient_rate_per_draw": zero.double().mean(1).tolist(),
-            "zero_gradient_rate_per_image": zero.double().mean(0).tolist(),
-            "images_without_any_gradient": zero.all(0).double().mean().item(),
-        }
-    return figures
+            rows = sample(len(x), thorough_images or len(x)).to(x.device)
+            figures |= thorough_figures(ensemble, x[rows], y[rows], others=others or {}, queries=queries, **given)
+    return masking_checks.of(figures)
 
 
 def _attacks(
@@ -166,6 +118,5 @@ def _attacks(
         "size_l2": {name: result.size_l2.mean(1).tolist() for name, result in attacked.items()},
     }
     if "many_steps" in attacked:
-        pairs = zip(attacked["many_steps"].images, budget.epsilons, strict=True)
-        found["size_share"] = [(budget.size(images, x).mean() / epsilon).item() for images, epsilon in pairs]
+        found |= withstanding(attacked["many_steps"], x, budget)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from holdfast.attacks.attacked import Check
+from holdfast.attacks.check import Check, Masking
 
 Figures = Mapping[str, Any]
 
@@ -65,37 +65,52 @@ def order(figures: Figures) -> Check:
     """Stronger attacks leave less right."""
     accuracy = figures["accuracy"]
     rows = [(name.replace("_", " "), values) for name, values in accuracy.items() if name != "clean"]
-    if "worst_case" in figures:  # at the largest radius only
-        rows = [(name, values[-1:]) for name, values in rows] + [("worst case", [figures["worst_case"]])]
     broken = [
-        f"{weak} leaves {w:.1%} right, {strong} {s:.1%}"
+        f"{weak} leaves {w:.1%}, {strong} {s:.1%}"
         for (weak, weaker), (strong, stronger) in pairwise(rows)
         for w, s in zip(weaker, stronger, strict=True)
         if s > w + _slack(figures)
     ]
-    listed = ", ".join(f"{name} {values[-1]:.1%}" for name, values in rows)
+    what = "share of images not at their target" if figures.get("targeted") else "accuracy"
+    listed = ", ".join(f"{name} {values[-1]:.1%}" for name, values in [("clean", [accuracy["clean"]]), *rows])
     return _check(
-        "order", not broken, dict(rows), "accuracy falls from random noise to one step, many steps and the worst case",
-        f"accuracy clean {accuracy['clean']:.1%}, {listed}",
-        f"a weaker attack does more harm than a stronger one ({'; '.join(broken)}): gradients mislead the search",
+        "order", not broken, dict(rows), "accuracy falls from random noise over one step to many steps",
+        f"{what}: {listed}",
+        f"a weaker attack does more harm than a stronger one ({'; '.join(broken)}): gradients mislead the search, or "
+        "it needs more steps or restarts",
     )  # fmt: skip
 
 
 def sizes(figures: Figures) -> Check:
-    """Attacked images use their budget."""
-    share = min(figures["size_share"])
+    """Where an attack failed it had used its budget."""
+    few = _slack(figures) * figures["images"]
+    pairs = zip(figures["size_share"], figures["withstood"], strict=True)
+    share = min((s for s, count in pairs if count > few), default=None)
     return _check(
-        "sizes", share >= 0.8, figures["size_share"], "images attacked in many steps use at least 80 % of the radius",
-        f"images attacked in many steps use {share:.1%} of the radius on average",
-        f"images attacked in many steps use only {share:.1%} of the radius: the attack stopped or cancelled itself",
+        "sizes", share is None or share >= 0.8, figures["size_share"],
+        "images that withstood the attack, where they are not just a few, were moved by at least 80 % of the radius",
+        "hardly any image withstood the attack" if share is None
+        else f"images that withstood the attack were moved by {share:.1%} of the radius on average",
+        f"images that withstood the attack were moved by only {share or 0:.1%} of the radius: it stopped early",
+    )  # fmt: skip
+
+
+def objective_rose(figures: Figures) -> Check:
+    """An attack on explanations moved what it was to move."""
+    rose, gain = figures["objective_rose"], figures["objective_gain"]
+    passed = rose >= 0.5 and gain > 0
+    found = f"the objective rose on {rose:.1%} of the images, by {gain:.3g} on average"
+    return _check(
+        "objective_rose", passed, rose, "the objective rises on at least half of the images",
+        found, f"{found}: the attack did not work, so maps that stay prove nothing",
     )  # fmt: skip
 
 
 def radius(figures: Figures) -> Check:
     """More radius means less accuracy, down to chance where every image is allowed."""
     epsilons, accuracy = figures["accuracy_by_radius"].values()
-    falls = all(b <= a + _slack(figures) for a, b in pairwise(accuracy))
-    reaches = accuracy[-1] <= 1 / figures["classes"] + _slack(figures)
+    falls = all(b <= a + _deep(figures) for a, b in pairwise(accuracy))
+    reaches = accuracy[-1] <= 1 / figures["classes"] + _deep(figures)
     listed = ", ".join(f"{a:.1%} at {e:.3g}" for e, a in zip(epsilons, accuracy, strict=True))
     return _check(
         "radius", falls and reaches, accuracy, "accuracy falls with the radius, to chance where every image is allowed",
@@ -104,11 +119,22 @@ def radius(figures: Figures) -> Check:
     )  # fmt: skip
 
 
+def worst_case(figures: Figures) -> Check:
+    """The ensemble of all attacks leaves no more right than the best of one attack's starts."""
+    worst, many = figures["worst_case"], min(figures["restarts"])
+    return _check(
+        "worst_case", worst <= many + _deep(figures), worst,
+        "the worst case leaves no more right than many steps",
+        f"many steps leave {many:.1%} right, the worst case {worst:.1%}",
+        f"the worst case leaves {worst:.1%} right, more than many steps ({many:.1%}): gradients mislead the search",
+    )  # fmt: skip
+
+
 def black_box(figures: Figures) -> Check:
     """A search without gradients breaks nothing that gradients could not."""
     share = figures["broken_by"]["square"]
     return _check(
-        "black_box", share <= _slack(figures), share, "Square breaks at most 1 % more than all gradient attacks",
+        "black_box", share <= _deep(figures), share, "Square breaks at most 1 % more than all gradient attacks",
         f"Square, which uses no gradients, breaks {share:.1%} of the images that all gradient attacks left",
         f"Square, which uses no gradients, breaks {share:.1%} of the images that all gradient attacks left: gradients "
         "are masked",
@@ -117,8 +143,8 @@ def black_box(figures: Figures) -> Check:
 
 def transferred(figures: Figures) -> Check:
     """Images made on other models do no more harm than those made on this one."""
-    own, found = figures["accuracy"]["many_steps"][-1], figures["transferred"]
-    worse = {name: a for name, a in found.items() if a < own - _slack(figures)}
+    own, found = figures["restarts"][0], figures["transferred"]
+    worse = {name: a for name, a in found.items() if a < own - _deep(figures)}
     listed = ", ".join(f"{name} {a:.1%}" for name, a in found.items())
     return _check(
         "transfer", not worse, found, "images made on other ensembles leave no less right than those made on this one",
@@ -131,11 +157,11 @@ def transferred(figures: Figures) -> Check:
 def logit_scale(figures: Figures) -> Check:
     """The scale of the logits is nothing to an attack."""
     found = figures["logit_scale"]
-    own = found[1.0]
+    own = found["1"]
     spread = max(abs(a - own) for a in found.values()) if figures["draws"] == 1 else own - min(found.values())
-    listed = ", ".join(f"x {s:g}: {a:.1%}" for s, a in found.items())
+    listed = ", ".join(f"x {s}: {a:.1%}" for s, a in found.items())
     return _check(
-        "logit_scale", spread <= _slack(figures), found,
+        "logit_scale", spread <= _deep(figures), found,
         "multiplying the logits by 0.01 or 100 does not make a stronger attack (one network: changes nothing)",
         f"the attack does not depend on the scale of the logits ({listed} right)",
         f"the attack depends on the scale of the logits ({listed} right), which changes no decision",
@@ -147,14 +173,20 @@ def restarts(figures: Figures) -> Check:
     found = figures["restarts"]
     spread = max(found) - min(found)
     return _check(
-        "restarts", spread <= 0.05 + _slack(figures), found, "three random starts agree within 5 % of the images",
+        "restarts", spread <= 0.05 + _deep(figures), found, "three random starts agree within 5 % of the images",
         f"three random starts leave between {min(found):.1%} and {max(found):.1%} right",
         f"three random starts disagree, {min(found):.1%} to {max(found):.1%}: the search depends on luck; use restarts",
     )  # fmt: skip
 
 
-def of(figures: Figures) -> Iterable[Check]:
+def of(figures: Figures) -> Masking:
     """All checks whose figures are there, in order."""
+    return Masking(tuple(_all(figures)), figures)
+
+
+def _all(figures: Figures) -> Iterable[Check]:
+    if "objective_rose" in figures:
+        yield objective_rose(figures)
     yield deterministic(figures)
     if "differentiable" in figures:
         yield from (differentiable(figures), logits(figures), saturation(figures))
@@ -165,7 +197,7 @@ def of(figures: Figures) -> Iterable[Check]:
     if "size_share" in figures:
         yield sizes(figures)
     if "worst_case" in figures:
-        yield from (radius(figures), black_box(figures), logit_scale(figures), restarts(figures))
+        yield from (worst_case(figures), radius(figures), black_box(figures), logit_scale(figures), restarts(figures))
     if figures.get("transferred"):
         yield transferred(figures)
 
@@ -176,3 +208,8 @@ def _check(name: str, passed: bool, value: Any, rule: str, good: str, bad: str) 
 
 def _slack(figures: Figures) -> float:
     return max(0.01, 2 / figures["images"])
+
+
+def _deep(figures: Figures) -> float:
+    """The same for the thorough checks, which may have been made on fewer images."""
+    return max(0.01, 2 / figures["thorough_images"])

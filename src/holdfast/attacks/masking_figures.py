@@ -1,9 +1,8 @@
-"""Figures behind the masking report: what a model answers, and what its gradients are."""
+"""Figures behind the masking report: what attacks of all strengths and kinds leave right."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from holdfast.attacks.attacked import Attacked
@@ -14,51 +13,9 @@ from holdfast.attacks.transfer import transfer
 from holdfast.attacks.worst_case import worst_case
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
-from holdfast.tiles import MEMORY
 
 SCALES = (0.01, 1.0, 100.0)
-
-
-def saturation_rate(ensemble: Ensemble, x: Tensor, *, memory: int = MEMORY) -> float:
-    """Share of (draw, image) pairs whose largest softmax probability is exactly 1 in the ensemble's own precision."""
-    return (ensemble.logits(x, memory=memory).softmax(-1).amax(-1) == 1).double().mean().item()
-
-
-def zero_gradients(ensemble: Ensemble, x: Tensor, y: Tensor, *, memory: int = MEMORY) -> Tensor:
-    """`[S, B]`: whether the input gradient of a draw's cross-entropy, taken the ordinary way, is exactly zero."""
-
-    def ordinary(logits: Tensor, images: slice) -> Tensor:
-        return nn.functional.cross_entropy(logits[0], y[images], reduction="none")
-
-    zero = []
-    for draw in range(len(ensemble)):
-        _, gradient = ensemble[draw : draw + 1].value_and_gradient(x, ordinary, memory=memory)
-        zero.append((gradient.flatten(1) == 0).all(1))
-    return torch.stack(zero)
-
-
-def answers_alike(ensemble: Ensemble, x: Tensor, *, memory: int = MEMORY) -> bool:
-    """Whether the same images get the same logits twice."""
-    try:
-        first, second = (ensemble.logits(x, memory=memory) for _ in range(2))
-    except RuntimeError as error:  # several draws under vmap may not draw random numbers at all
-        if "random" not in str(error):
-            raise
-        return False
-    return torch.allclose(first, second, rtol=1e-4, atol=1e-4 * float(first.abs().max()))
-
-
-def answers_probabilities(logits: Tensor) -> bool:
-    """Whether logits `[S, B, C]` look like probabilities: between 0 and 1, summing to 1."""
-    return bool((logits >= 0).all() and (logits <= 1).all() and ((logits.sum(-1) - 1).abs() < 1e-3).all())
-
-
-def is_differentiable(ensemble: Ensemble, x: Tensor) -> bool:
-    """Whether a gradient of the logits in the images exists at all."""
-    t = x[:1].detach().requires_grad_()
-    with torch.enable_grad():
-        logits = ensemble.call(t, slice(0, 1))
-    return logits.requires_grad and torch.autograd.grad(logits.sum(), t, allow_unused=True)[0] is not None
+RESTARTS = 3
 
 
 def basic_attacks(
@@ -107,13 +64,13 @@ def thorough_figures(
     seed: int,
     memory: int,
 ) -> dict[str, Any]:
-    """Figures of the thorough report: what everything that can be tried leaves right."""
+    """Figures of the thorough report: what everything that can be tried at the largest radius leaves right."""
     given = dict(steps=steps, memory=memory)
     largest = Budget(budget.norm, max(budget.epsilons), budget.lower, budget.upper)
     radii = _radii(largest, x)
     by_radius = pgd(ensemble, x, y, budget=Budget(budget.norm, radii, budget.lower, budget.upper), seed=seed, **given)
     worst = worst_case(ensemble, x, y, budget=largest, queries=queries, seed=seed, **given)
-    restarts = [pgd(ensemble, x, y, budget=largest, seed=seed + i, **given).accuracy(y)[0] for i in range(3)]
+    restarts = [pgd(ensemble, x, y, budget=largest, seed=seed + i, **given).accuracy(y)[0] for i in range(RESTARTS)]
     transferred = {
         name: transfer(pgd(other, x, y, budget=largest, seed=seed, **given), ensemble, x, y, memory=memory).accuracy(y)[
             0
@@ -121,12 +78,13 @@ def thorough_figures(
         for name, other in others.items()
     }
     return {
+        "thorough_images": len(x),
         "accuracy_by_radius": {"epsilons": radii, "accuracy": by_radius.accuracy(y)},
         "worst_case": worst.accuracy(y)[0],
         "broken_by": {name: counts[0] / len(x) for name, counts in worst.settings["broken_by"].items()},
         "restarts": restarts,
         "transferred": transferred,
-        "logit_scale": {s: _made_at(s, ensemble, x, y, largest, seed, given) for s in SCALES},
+        "logit_scale": {f"{s:g}": _made_at(s, ensemble, x, y, largest, seed, given) for s in SCALES},
     }
 
 

@@ -6,6 +6,7 @@ the budget was kept.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from holdfast.attacks.attacked import Attacked, sizes
 from holdfast.attacks.objectives import ObjectiveFunction, margin_of, objective_function
+from holdfast.attacks.signs import signs
 from holdfast.budget import Budget
 from holdfast.checks import check_images, check_labels
 from holdfast.ensemble import Ensemble, log_predictive
@@ -130,16 +132,18 @@ class Search:
         return self.report(name, self.best.unflatten(0, (len(self.budget.epsilons), -1)), self.budget, settings)
 
     def report(self, name: str, images: Tensor, budget: Budget, settings: Mapping[str, Any]) -> Attacked:
-        """The result with these images `[E, B, *image]`: their budget asserted, their classes predicted afresh."""
+        """The result with these images `[E, B, *image]`: budget asserted, classes predicted afresh, checks made."""
         x, y = self.x[: len(self.clean)], self.y[: len(self.clean)]
         for moved, epsilon in zip(images, budget.epsilons, strict=True):
             budget.assert_kept(moved, x, torch.full_like(self.radius[: len(x)], epsilon))
         predicted = self._ask(images.flatten(0, 1)).argmax(-1).view(len(images), -1)
         success = predicted == y if self.targeted else predicted != y
         settings = {"norm": budget.norm, "targeted": self.targeted, **settings}
-        return Attacked(
+        found = Attacked(
             name, images, success, self.clean.argmax(-1), predicted, *sizes(images, x), budget.epsilons, settings
         )
+        given = dict(budget=budget, targeted=self.targeted, memory=self.memory)
+        return replace(found, masking=signs(self.ensemble, x, y, found, **given))
 
     def _ask(self, moved: Tensor) -> Tensor:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from holdfast import attacks
-from holdfast.attacks import Attacked
+from holdfast.attacks import Attacked, masking_checks
 from holdfast.data import Split
 from holdfast.ensemble import Ensemble
 from holdfast.studies.codecs import TensorsCodec
@@ -44,9 +44,11 @@ class AttackedCodec:
         """Write attacked images and what was reached."""
         parts = {f.name: getattr(value, f.name) for f in fields(value)}
         tensors = {k: v for k, v in parts.items() if isinstance(v, Tensor)}
-        TensorsCodec().write(file, (tensors, {k: v for k, v in parts.items() if k not in tensors}))
+        facts = {k: v for k, v in parts.items() if k not in tensors} | {"masking": dict(value.masking.figures)}
+        TensorsCodec().write(file, (tensors, facts))
 
     def read(self, file: Any) -> Attacked:
         """Read them."""
         tensors, facts = TensorsCodec().read(file)
-        return Attacked(**tensors, **facts | {"epsilons": tuple(facts["epsilons"])})
+        checks = masking_checks.of(facts["masking"])
+        return Attacked(**tensors, **facts | {"epsilons": tuple(facts["epsilons"]), "masking": checks})

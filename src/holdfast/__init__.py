@@ -1,7 +1,8 @@
 """holdfast: do a network's explanations hold under attack, and does a Bayesian treatment make them hold?
 
 The rooms, in the order of the data's walk: `data`, `networks`, `inference`, `attacks`, `explanations`, `scores`,
-`studies`, `report`. Each is imported when it is first used, so `import holdfast` costs nothing.
+`diagnostics`, `studies`, `report`; `banks` keep draws on disk. Each is imported when it is first used, so
+`import holdfast` costs nothing.
 
 >>> import holdfast
 >>> len(holdfast.Ensemble.from_networks(holdfast.networks.fc2((2,), 2, width=8)))
@@ -13,7 +14,18 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-ROOMS = ("data", "networks", "inference", "attacks", "explanations", "scores", "studies", "report")
+ROOMS = (
+    "data",
+    "networks",
+    "inference",
+    "attacks",
+    "explanations",
+    "scores",
+    "diagnostics",
+    "studies",
+    "report",
+    "banks",
+)
 NAMES = {"Ensemble": "ensemble", "Diagnostics": "ensemble", "log_predictive": "ensemble", "Budget": "budget"}
 __all__ = [*ROOMS, *NAMES]
 

@@ -1,0 +1,59 @@
+"""Chains: which draws of an ensemble follow one another, and how many of them differ.
+
+Samplers keep their draws chain after chain and say in `diagnostics.settings["chains"]` how many chains there are. An
+ensemble without that entry consists of independent draws: members of a deep ensemble, samples of a variational
+posterior, of SWAG or of a Laplace approximation.
+"""
+
+import torch
+from torch import Tensor
+
+from holdfast.bank_file import draw_checksum
+from holdfast.ensemble import Ensemble
+
+
+def chains_of(ensemble: Ensemble) -> int | None:
+    """How many chains the draws belong to; None for independent draws.
+
+    Raises:
+        ValueError: the draws cannot be shared evenly by the chains.
+    """
+    settings = ensemble.diagnostics.settings if ensemble.diagnostics else {}
+    chains = settings.get("chains")
+    if chains is None:
+        return None
+    if not isinstance(chains, int) or isinstance(chains, bool) or chains < 1 or len(ensemble) % chains:
+        raise ValueError(
+            f"diagnostics: {len(ensemble)} draws cannot be shared evenly by {chains!r} chains; every chain must keep "
+            "the same number of draws."
+        )
+    return chains
+
+
+def by_chain(values: Tensor, chains: int | None) -> Tensor:
+    """Values `[S, ...]` as `[chains, S / chains, ...]`; independent draws as one row.
+
+    >>> by_chain(torch.arange(6), 2)
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    return values.reshape(chains or 1, -1, *values.shape[1:])
+
+
+def distinct_draws(ensemble: Ensemble) -> int:
+    """How many of the draws differ: a sampler repeats a draw when it refuses a proposal."""
+    return len({draw_checksum({k: v[s] for k, v in ensemble.weights.items()}) for s in range(len(ensemble))})
+
+
+def random_weights(ensemble: Ensemble, count: int, seed: int) -> Tensor:
+    """Random coordinates of the learned weights `[S, count]`, or all of them where there are fewer."""
+    learned = [ensemble.weights[k].flatten(1) for k, _ in ensemble.network.named_parameters()]
+    sizes = [v.shape[1] for v in learned]
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(sum(sizes), generator=generator)[:count].sort().values
+    parts, start = [], 0
+    for values, size in zip(learned, sizes, strict=True):
+        own = chosen[(chosen >= start) & (chosen < start + size)] - start
+        parts.append(values[:, own.to(values.device)])
+        start += size
+    return torch.cat(parts, 1)

@@ -1,0 +1,302 @@
+"""Diagnosis: the same tables for every posterior, whatever made it.
+
+`diagnose` takes ensembles by name and gives a `Diagnosis`: what each sampler said of itself, R-hat, ESS and MCSE of
+what its draws compute, how good its predictions are, also under shift, how far its chains are from each other and from
+a reference, which differences the draws resolve, and a verdict. See `holdfast.diagnostics.mixing` for the words.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from holdfast.checks import check_range
+from holdfast.data import Split, balanced_subset
+from holdfast.diagnostics.chains import chains_of, distinct_draws, random_weights
+from holdfast.diagnostics.functions import Probe, functions
+from holdfast.diagnostics.mixing import LEAST, LOCAL, Mixing, mean_and_error, mixing, verdict
+from holdfast.diagnostics.predictions import agreement_between_chains, agreement_with, predictive_figures
+from holdfast.diagnostics.shifts import shifts_for
+from holdfast.ensemble import Ensemble, log_predictive
+from holdfast.progress import track
+from holdfast.tiles import MEMORY
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SAMPLER = (
+    "acceptance", "rms_energy_error", "divergences", "e_bfmi", "step_size", "trajectory", "leapfrog_steps", "gradients",
+)  # fmt: skip
+COMPARED = ("robustness", "nll", "brier", "entropy")
+TABLES = ("samplers", "functions", "predictions", "agreement", "differences")
+CLEAN = "clean"
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What is known of some posteriors. Numbers that are not known or not defined are NaN.
+
+    Attributes:
+        settings: images, probe and seeds that every figure rests on.
+        verdicts: per ensemble "mixed in function space", "partly mixed", "ensemble of K local chains", or, where there
+            are no chains, "independent draws" or "one network".
+        samplers: a row per ensemble: method, chains, draws, distinct draws, and what a sampler said of itself.
+        functions: a row per ensemble and family of functions: R-hat, ESS and MCSE that 50, 90 and 99 % of them stay
+            below (reach, for ESS).
+        predictions: a row per ensemble and shift: accuracy, nll, Brier score, calibration error, entropy, MCSEs.
+        agreement: a row per ensemble and partner ("between chains", or the reference).
+        differences: a row per ensemble and quantity: its mean minus that of the first ensemble, and whether that is at
+            least two Monte Carlo standard errors.
+        curves: per ensemble and family, R-hat at 0 %, 1 %, ..., 100 % of the functions.
+        notes: sentences that a reader must see beside the tables.
+    """
+
+    settings: Mapping[str, Any]
+    verdicts: Mapping[str, str]
+    samplers: "DataFrame"
+    functions: "DataFrame"
+    predictions: "DataFrame"
+    agreement: "DataFrame"
+    differences: "DataFrame"
+    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def table(self) -> "DataFrame":
+        """One row per ensemble with the figures that a paper would print."""
+        import pandas
+
+        rows = []
+        for name, found in self.verdicts.items():
+            sampler, clean = _row(self.samplers, name), _row(self.predictions, name, shift=CLEAN)
+            row = {
+                "ensemble": name,
+                "verdict": found,
+                **{k: sampler[k] for k in ("method", "chains", "draws", "distinct")},
+            }
+            for family in ("true_class_log_probability", "relevance", "robustness"):
+                own = _row(self.functions, name, functions_of=family)
+                row |= {f"{family}_{k}": own[k] for k in ("rhat_90", "rhat_99", "ess_50")}
+            row |= {k: clean[k] for k in ("accuracy", "nll", "nll_mcse", "brier", "ece", "entropy")}
+            rows.append(row)
+        return pandas.DataFrame(rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for a file: NaN and infinity become None and "infinite"."""
+        tables = {name: getattr(self, name).to_dict("records") for name in TABLES}
+        found = {"settings": self.settings, "verdicts": self.verdicts, "curves": self.curves, "notes": self.notes}
+        return _to_json(found | tables)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Diagnosis":
+        """What `as_json` wrote."""
+        import pandas
+
+        tables = {name: pandas.DataFrame([_from_json(row) for row in found[name]]) for name in TABLES}
+        curves = {
+            name: {k: [_number(v) for v in values] for k, values in own.items()}
+            for name, own in found["curves"].items()
+        }
+        return cls(found["settings"], found["verdicts"], **tables, curves=curves, notes=found["notes"])
+
+
+def table(ensembles: Mapping[str, Ensemble], data: Split, **settings: Any) -> "DataFrame":
+    """One row per ensemble; arguments as in `diagnose`."""
+    return diagnose(ensembles, data, **settings).table
+
+
+def diagnose(
+    ensembles: Mapping[str, Ensemble],
+    data: Split,
+    *,
+    reference: Ensemble | str | None = None,
+    points: int = 50,
+    images: int = 1000,
+    probe: Probe | None = None,
+    most: int = 1000,
+    seed: int = 0,
+    memory: int = MEMORY,
+) -> Diagnosis:
+    """Diagnose posteriors, all in the same way.
+
+    Args:
+        ensembles: by name; the first is what the others are compared with.
+        data: test images with labels, on the device of the ensembles.
+        reference: an ensemble whose predictions the others are held against, or the name of one of `ensembles`.
+        points: class-balanced images that are attacked and explained.
+        images: class-balanced images on which predictions are judged; all of them where there are fewer.
+        probe: attack, top-k and rule of the explanations; by default linf of 0.1, 20 % and LRP-epsilon.
+        most: how many functions of each family to examine, see `mixing`.
+        seed: of the images, the shifts and the selections.
+        memory: budget in bytes for the work of one moment.
+
+    Raises:
+        ValueError: no ensembles, a reference that is not among them, draws that chains cannot share, values that are
+            not finite.
+
+    >>> import torch
+    >>> from holdfast.networks import fc2
+    >>> ensemble = Ensemble.from_networks([fc2((1, 5, 5), 2, width=8, seed=s) for s in range(6)])
+    >>> data = Split(torch.rand(12, 1, 5, 5), torch.arange(12) % 2)
+    >>> found = diagnose({"deep ensemble": ensemble}, data, points=4)
+    >>> found.verdicts["deep ensemble"], len(found.predictions)
+    ('independent draws', 4)
+    """
+    call = "diagnostics.diagnose"
+    if not ensembles:
+        raise ValueError(f"{call}: expected at least one ensemble by name, got none.")
+    check_range(call, "most", most, 1, 10**9)
+    probe = Probe() if probe is None else probe
+    few = balanced_subset(data, min(points, len(data)), seed)
+    many = data if images >= len(data) else balanced_subset(data, images, seed)
+    held = _reference(call, ensembles, reference, many, memory)
+    found = [
+        _Findings(name, ensemble, few, many, probe, held, most, seed, memory)
+        for name, ensemble in track(ensembles.items(), "diagnosing", len(ensembles))
+    ]
+    settings = {
+        "points": len(few), "images": len(many), "examined": most, "seed": seed, "probe": probe.as_json(),
+        "shifts": {name: (shift.__doc__ or "").split("\n")[0] for name, shift in shifts_for(many.images).items()},
+        "reference": reference if isinstance(reference, str) else ("given" if reference is not None else None),
+    }  # fmt: skip
+    return _assembled(settings, found)
+
+
+class _Findings:
+    """The rows of one ensemble."""
+
+    def __init__(
+        self,
+        name: str,
+        ensemble: Ensemble,
+        few: Split,
+        many: Split,
+        probe: Probe,
+        held: tuple[str, Tensor] | None,
+        most: int,
+        seed: int,
+        memory: int,
+    ) -> None:
+        self.name, self.chains = name, chains_of(ensemble)
+        values = functions(ensemble, few.images, few.labels, probe, memory=memory)
+        self.families = {k: mixing(v, self.chains, most=most, seed=seed) for k, v in values.items()}
+        self.verdict = verdict(self.families, len(ensemble))
+        self.weights = mixing(random_weights(ensemble, most, seed), self.chains, most=most, seed=seed)
+        self.robustness = mean_and_error(values["robustness"].double().mean(1), self.chains)
+        self.sampler = self._sampler(ensemble)
+        self.predictions, self.agreement = [], []
+        for shift, change in {CLEAN: None, **shifts_for(many.images)}.items():
+            logits = ensemble.logits(many.images if change is None else change(many.images), memory=memory)
+            self.predictions.append({"shift": shift, **predictive_figures(logits, many.labels, self.chains)})
+            if change is None:
+                self._agree(logits, held)
+        self.notes = self._notes()
+
+    def functions(self) -> list[dict[str, Any]]:
+        """Rows of the table of functions."""
+        families: dict[str, Mixing] = {**self.families, "weights": self.weights}
+        return [{"functions_of": family, **found.row()} for family, found in families.items()]
+
+    def compared(self) -> dict[str, tuple[float, float]]:
+        """Mean and Monte Carlo error of what is compared between ensembles."""
+        clean = self.predictions[0]
+        return {"robustness": self.robustness} | {k: (clean[k], clean[f"{k}_mcse"]) for k in COMPARED[1:]}
+
+    def _sampler(self, ensemble: Ensemble) -> dict[str, Any]:
+        said = ensemble.diagnostics
+        summary = said.summary if said else {}
+        row = {"method": said.method if said else "unknown", "chains": self.chains or math.nan, "draws": len(ensemble)}
+        return row | {"distinct": distinct_draws(ensemble)} | {k: _figure(summary.get(k)) for k in SAMPLER}
+
+    def _agree(self, logits: Tensor, held: tuple[str, Tensor] | None) -> None:
+        self.agreement.append({"with": "between chains", **agreement_between_chains(logits, self.chains)})
+        if held is not None and held[0] != self.name:
+            found = agreement_with(log_predictive(logits.double()), held[1])
+            self.agreement.append({"with": held[0], **found})
+
+    def _notes(self) -> list[str]:
+        notes = []
+        draws = self.sampler["draws"]
+        if self.sampler["distinct"] < draws and self.chains is None:
+            notes.append(f"{self.name}: only {self.sampler['distinct']} of {draws} draws differ.")
+        if self.chains == 1:
+            notes.append(f"{self.name}: one chain alone cannot show whether it mixes; run several.")
+        if self.chains is not None and draws // self.chains < LEAST:
+            notes.append(f"{self.name}: {draws // self.chains} draws per chain are too few for R-hat, ESS and MCSE.")
+        elif self.verdict.startswith(LOCAL):
+            notes.append(f"{self.name}: its chains have not met, so its Monte Carlo errors may be larger than stated.")
+        return notes
+
+
+def _assembled(settings: dict[str, Any], found: list[_Findings]) -> Diagnosis:
+    import pandas
+
+    frame = lambda rows: pandas.DataFrame([{"ensemble": name, **row} for name, row in rows])
+    first = found[0].compared()
+    return Diagnosis(
+        settings=settings,
+        verdicts={f.name: f.verdict for f in found},
+        samplers=frame((f.name, f.sampler) for f in found),
+        functions=frame((f.name, row) for f in found for row in f.functions()),
+        predictions=frame((f.name, row) for f in found for row in f.predictions),
+        agreement=frame((f.name, row) for f in found for row in f.agreement),
+        differences=frame(
+            (f.name, {"minus": found[0].name, "quantity": k, **_difference(own, first[k])})
+            for f in found
+            for k, own in f.compared().items()
+        ),
+        curves={f.name: {k: m.curve() for k, m in f.families.items() if len(m.rhat)} for f in found},
+        notes=[note for f in found for note in f.notes],
+    )
+
+
+def _difference(own: tuple[float, float], first: tuple[float, float]) -> dict[str, Any]:
+    difference, error = own[0] - first[0], math.hypot(own[1], first[1])
+    return {"value": own[0], "mcse": own[1], "difference": difference, "difference_mcse": error,
+            "resolved": own != first and abs(difference) >= 2 * error}  # fmt: skip
+
+
+def _reference(
+    call: str, ensembles: Mapping[str, Ensemble], reference: Ensemble | str | None, data: Split, memory: int
+) -> tuple[str, Tensor] | None:
+    if reference is None:
+        return None
+    if isinstance(reference, str):
+        if reference not in ensembles:
+            raise ValueError(f"{call}: the reference {reference!r} is not among the ensembles {list(ensembles)}.")
+        return reference, log_predictive(ensembles[reference].logits(data.images, memory=memory).double())
+    return "reference", log_predictive(reference.logits(data.images, memory=memory).double())
+
+
+def _figure(value: Any) -> float:
+    """A sampler's figure; of one per chain, the mean."""
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value):
+        return float(sum(value) / len(value))
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _row(frame: "DataFrame", ensemble: str, **where: str) -> Mapping[str, Any]:
+    chosen = frame[frame.ensemble == ensemble]
+    for column, value in where.items():
+        chosen = chosen[chosen[column] == value]
+    return chosen.iloc[0]
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "infinite" if value > 0 else None
+    return value.item() if hasattr(value, "item") else value
+
+
+def _from_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _number(v) if v is None or v == "infinite" else v for k, v in row.items()}
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else math.inf if value == "infinite" else value

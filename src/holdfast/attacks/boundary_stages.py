@@ -1,0 +1,206 @@
+"""The searches that `nearest_boundary` lets compete. Each proposes points to one `BoundarySearch`, which keeps the
+closest that changes the decision and counts what was spent."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.attacks.auto_pgd import climb, other_classes
+from holdfast.attacks.carlini_wagner import carlini_wagner
+from holdfast.attacks.minimal_norm import descend
+from holdfast.attacks.objectives import margin_towards
+from holdfast.attacks.search import Search
+from holdfast.progress import track
+
+CONSTANTS = 5  # of Carlini-Wagner
+RADII = (0.7, 0.85, 0.95)  # of projected gradient, in parts of the distance found so far
+FAR_RADII = (1 / 64, 1 / 8, 1.0)  # the same in parts of the whole pixel range, where nothing was found so far
+RESTART = 25  # gradients of one restart of closing in
+AROUND = 2.0  # where it starts, in parts of the distance found so far
+INSIDE = 0.97  # radius of AutoPGD in parts of the distance found so far
+FIRST_STEP, LAST_STEP = 0.3, 0.002  # of closing in, in parts of the distance
+FIRST_SHRINK, LAST_SHRINK = 0.05, 0.0005  # by how much its ball shrinks or grows in one step
+BISECTIONS = 50
+
+
+class BoundarySearch(Search):
+    """A search for the closest point that changes the decision, with a count of the gradients spent on every row."""
+
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self.spent = torch.zeros_like(self.y)
+
+    def gradient(self, moved: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Search.gradient`, counted."""
+        self.spent[rows] += 1
+        return super().gradient(moved, rows)
+
+    @property
+    def distance(self) -> Tensor:
+        """Distance `[N]` of the closest point found; infinite where none was."""
+        return torch.where(self.success, self.budget.size(self.best, self.x), torch.inf)
+
+    def within(self, rows: Tensor, radius: Tensor) -> "BoundarySearch":
+        """A search of its own for these rows, held within `radius` `[n]`, whose first success is what counts."""
+        inner = BoundarySearch(
+            self.call, self.ensemble, self.x[rows], self.y[rows], budget=self.budget, memory=self.memory
+        )
+        inner.radius = radius
+        return inner
+
+    def take(self, inner: "BoundarySearch", rows: Tensor) -> None:
+        """Note what a search of its own found, and what it spent."""
+        self.spent[rows] += inner.spent
+        won = inner.success.nonzero()[:, 0]
+        if len(won):
+            self.judge(inner.best[won], rows[won])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the searches.
+
+    Attributes:
+        run: (search, gradients it may take per row, single classes to aim at, random numbers).
+        weight: its share of the gradients, in parts of those of the others.
+        applies: whether the search makes sense for this norm and number of classes.
+    """
+
+    run: Callable[[BoundarySearch, int, int, torch.Generator], None]
+    weight: int = 1
+    applies: Callable[[BoundarySearch], bool] = lambda search: True
+
+
+def approach(search: BoundarySearch, tolerance: float) -> None:
+    """Bisect the line from every image to the point found, until the margin there is below the tolerance."""
+    rows = search.success.nonzero()[:, 0]
+    found = search.best.clone()
+    low, high = torch.zeros_like(search.radius), torch.ones_like(search.radius)
+    for _ in range(BISECTIONS):
+        rows = rows[(search.margin[rows] > tolerance / 2) & (high[rows] - low[rows] > 0)]
+        if not len(rows):
+            return
+        middle = (low[rows] + high[rows]) / 2
+        x = search.x[rows]
+        ok = search.judge(search.project(x + search.spread(middle) * (found[rows] - x), rows), rows)
+        low[rows], high[rows] = torch.where(ok, low[rows], middle), torch.where(ok, middle, high[rows])
+
+
+def _minimal_norm(search: BoundarySearch, steps: int, classes: int, generator: torch.Generator) -> None:
+    search.aim("margin")
+    single = other_classes(search).T[:classes] if search.clean.shape[-1] > 2 else []
+    share = max(1, steps // (1 + len(single)))
+    descend(search, steps=share, rows=search.rows)
+    if len(search.ensemble) > 1 and len(search.waiting):  # loud draws can leave the average flat far from its boundary
+        search.aim("logit_margin")
+        descend(search, steps=share, rows=search.waiting)
+    for target in single:
+        if steps < 2 * share:
+            break
+        steps -= share
+        search.aim(margin_towards, target)
+        descend(search, steps=share, rows=search.rows)
+
+
+def _closing_in(search: BoundarySearch, steps: int, classes: int, generator: torch.Generator) -> None:
+    search.aim("margin")
+    _close_in(search, search.best, search.distance, steps)
+
+
+def _restarts(search: BoundarySearch, steps: int, classes: int, generator: torch.Generator) -> None:
+    count = max(1, steps // RESTART)
+    for _ in track(range(count), "closing in, restarts"):
+        distance = search.distance
+        around = torch.where(torch.isfinite(distance), AROUND * distance, search.radius)
+        start = search.budget.random(search.x, torch.minimum(around, search.radius), generator)
+        inner = search.within(search.rows, search.radius)
+        inner.smallest = True
+        _close_in(inner, start, torch.full_like(distance, torch.inf), steps // count)
+        search.take(inner, search.rows)
+
+
+def _close_in(search: BoundarySearch, moved: Tensor, distance: Tensor, steps: int) -> None:
+    """Steps within a ball that shrinks while the decision is changed and grows while it is not.
+
+    Args:
+        search: what is told of every point.
+        moved: where to begin `[N, *image]`.
+        distance: of the closest point known to have another decision `[N]`; infinite where none is.
+        steps: how many.
+    """
+    rows, x = search.rows, search.x
+    seen = torch.isfinite(distance)
+    radius = torch.where(seen, distance, search.radius)
+    for step in track(range(steps), "closing in"):
+        share = (1 + math.cos(math.pi * step / steps)) / 2
+        stride = LAST_STEP + (FIRST_STEP - LAST_STEP) * share
+        shrink = LAST_SHRINK + (FIRST_SHRINK - LAST_SHRINK) * share
+        _, gradient = search.gradient(moved, rows)
+        changed, size = search.succeeded, search.budget.size(moved, x)
+        seen = seen | changed
+        radius = torch.where(changed, torch.minimum(radius, size) * (1 - shrink), radius * (1 + shrink))
+        radius = torch.minimum(torch.where(seen, radius, search.radius), search.radius)
+        length = torch.where(seen, radius, search.budget.size(moved, x).clamp(min=float(search.radius[0]) / steps))
+        direction = search.steepest(gradient, moved)
+        moved = search.budget.project(moved + search.spread(stride * length) * direction, x, radius)
+    search.judge(moved, rows)
+
+
+def _pgd(search: BoundarySearch, steps: int, classes: int, generator: torch.Generator) -> None:
+    search.aim("margin")
+    share = max(1, steps // len(RADII))
+    before, far = search.distance, search.radius
+    for near, wide in zip(RADII, FAR_RADII, strict=True):
+        radius = torch.where(torch.isfinite(before), near * before, wide * far)
+        start = search.budget.random(search.x, radius, generator)  # of all rows, so that none depends on the others
+        rows = (search.distance > radius).nonzero()[:, 0]
+        moved, r = start[rows], radius[rows]
+        for _ in range(share):
+            if not len(rows):
+                break
+            _, gradient = search.gradient(moved, rows)
+            stride = search.spread(2.5 / share * r)
+            moved = search.budget.project(moved + stride * search.steepest(gradient, moved), search.x[rows], r)
+            left = ~search.succeeded
+            rows, moved, r = rows[left], moved[left], r[left]
+        if len(rows):
+            search.judge(moved, rows)
+
+
+def _carlini_wagner(search: BoundarySearch, steps: int, classes: int, generator: torch.Generator) -> None:
+    constants = min(CONSTANTS, steps)
+    given = dict(steps=steps // constants, binary_search_steps=constants, initial_const=0.1, memory=search.memory)
+    result = carlini_wagner(search.ensemble, search.x, search.y, budget=search.budget, **given)
+    search.spent += constants * (steps // constants)
+    search.judge(result.images[0], search.rows)
+
+
+def _auto_pgd(objective: str) -> Callable[[BoundarySearch, int, int, torch.Generator], None]:
+    def stage(search: BoundarySearch, steps: int, classes: int, generator: torch.Generator) -> None:
+        if steps < 2:
+            return
+        distance = search.distance
+        inner = search.within(search.rows, torch.where(torch.isfinite(distance), INSIDE * distance, search.radius))
+        inner.aim(objective)
+        climb(inner, steps=steps - 1, generator=generator, early_stop=True)
+        search.take(inner, search.rows)
+
+    return stage
+
+
+STAGES: Mapping[str, Stage] = MappingProxyType(
+    {
+        "minimal_norm": Stage(_minimal_norm, 2),
+        "closing_in": Stage(_closing_in, 3),
+        "restarts": Stage(_restarts, 3),
+        "pgd": Stage(_pgd),
+        "carlini_wagner": Stage(_carlini_wagner, applies=lambda search: search.budget.norm == "l2"),
+        "auto_pgd_ce": Stage(_auto_pgd("cross_entropy")),
+        "auto_pgd_dlr": Stage(_auto_pgd("dlr"), applies=lambda search: search.clean.shape[-1] > 2),
+    }
+)

@@ -12,7 +12,7 @@ from holdfast.data import Split
 from holdfast.inference import FanIn, Isotropic, Training, fit_mean_field, low_rank, mean_field, sgd
 from holdfast.inference.mean_field import Elbo, Start, optimise, ratios_and_divergence
 from holdfast.inference.priors import log_density
-from holdfast.networks import conv, fc2
+from holdfast.networks import conv, fc2, resnet
 
 SHORT = Training(epochs=6, batch_size=50, learning_rate=1e-2)
 
@@ -122,6 +122,29 @@ def test_bayesian_linear_regression_reaches_the_exact_optimum(estimator, tempera
         gap = 0.5 * (precision.diagonal().log().sum() - precision.logdet())
         assert elbo == pytest.approx(float(evidence - gap), abs=1.5)
         assert gap > 0.2
+
+
+@pytest.mark.parametrize("norm", ["batch", "filter_response"])
+def test_every_layer_of_a_residual_network_counts_in_the_divergence(norm):
+    network = resnet((3, 8, 8), 3, depth=8, norm=norm)
+    posterior = fit_mean_field(network, blobs(40, shape=(3, 8, 8)), seed=0, training=Training(1, 20))
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    assert len(layers) == 8
+    weights = {f"{n}.{k}" for n, m in layers.items() for k, _ in m.named_parameters()}
+    assert set(posterior.prior) == set(posterior.diagnostics.summary["deviation_over_prior"]) == weights
+    points = {k for k, _ in network.named_parameters()} - weights
+    assert points <= set(posterior.fixed)  # scales and biases of the normalisation
+    assert len(points) == 2 * 7
+    normal = torch.distributions.Normal
+    expected = sum(
+        torch.distributions.kl_divergence(
+            normal(posterior.mean[k].double(), posterior.deviation[k].double()),
+            normal(torch.zeros(1, dtype=torch.float64), posterior.prior[k]),
+        ).sum()
+        for k in weights
+    )
+    assert posterior.divergence() == pytest.approx(float(expected), rel=1e-9)
+    assert posterior.diagnostics.summary["divergence_per_image"] * 40 == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_draws_have_the_fitted_mean_and_deviation():

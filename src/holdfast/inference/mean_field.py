@@ -282,10 +282,11 @@ def report(
     }
     if gain <= RISING * abs(elbo[-1]):
         return summary, ()
-    rise = (
-        f"rose by {gain:.3g} nats per image over the last third of the epochs" if third < len(elbo) else "has one value"
-    )
-    return summary, (f"The ELBO {rise}, to {elbo[-1]:.3g}: a longer fit would change this posterior.",)
+    if third < len(elbo):
+        rise = f"rose by {gain:.3g} nats per image over the last third of the epochs, to {elbo[-1]:.3g}"
+    else:
+        rise = "was seen for one epoch only"
+    return summary, (f"The ELBO {rise}: a longer fit would change this posterior.",)
 
 
 def ratios_and_divergence(

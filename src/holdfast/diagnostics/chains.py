@@ -37,7 +37,8 @@ def by_chain(values: Tensor, chains: int | None) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    return values.reshape(chains or 1, -1, *values.shape[1:])
+    chains = chains or 1
+    return values.reshape(chains, len(values) // chains, *values.shape[1:])
 
 
 def distinct_draws(ensemble: Ensemble) -> int:

@@ -5,6 +5,7 @@
 
 from holdfast.diagnostics.chains import chains_of, distinct_draws
 from holdfast.diagnostics.diagnosis import Diagnosis, diagnose, table
+from holdfast.diagnostics.export import to_arviz, write_arviz
 from holdfast.diagnostics.functions import Probe, functions
 from holdfast.diagnostics.mixing import Mixing, mixing, verdict
 from holdfast.diagnostics.predictions import agreement_between_chains, agreement_with, predictive_figures
@@ -22,5 +23,7 @@ __all__ = [
     "mixing",
     "predictive_figures",
     "table",
+    "to_arviz",
     "verdict",
+    "write_arviz",
 ]

@@ -3,7 +3,7 @@
 The bits of a matrix product depend on its shape. So the piece that is computed in one go, the *tile*, is fixed by the
 network and the input alone: `draws` draws times `images` images whose activations fill about `TILE` bytes. A memory
 budget decides how many tiles are kept alive at once, never what a tile is; the same seed gives the same bytes under
-every budget of at least four tiles (256 MiB; LRP works in pieces of up to four). A budget below that makes the pieces
+every budget of at least eight tiles (512 MiB; LRP works in pieces of up to eight). A budget below that makes the pieces
 smaller, and then the last bits may differ.
 """
 

@@ -46,11 +46,12 @@ class Affine:
         geometry: how inputs, weights and outputs belong together.
         nonneg: no input is below zero, for sure.
         relu: a ReLU follows at once, and no relevance arrives where it is off.
+        cut: the output of that ReLU, where it is known.
         derived: z did not come out of `forward` itself, so its rounding differs.
         shares: the bias hands its relevance to the inputs in equal parts.
     """
 
-    __slots__ = ("_b", "a", "derived", "geometry", "nonneg", "relu", "shares", "w", "z")
+    __slots__ = ("_b", "a", "cut", "derived", "geometry", "nonneg", "relu", "shares", "w", "z")
 
     def __init__(
         self,
@@ -63,9 +64,10 @@ class Affine:
         relu: bool = False,
         derived: bool = False,
         shares: bool = False,
+        cut: Tensor | None = None,
     ) -> None:
         self.a, self.z, self.w, self._b, self.geometry = a, z, w, b, geometry
-        self.nonneg, self.relu, self.derived, self.shares = nonneg, relu, derived, shares
+        self.nonneg, self.relu, self.derived, self.shares, self.cut = nonneg, relu, derived, shares, cut
 
     @property
     def b(self) -> Tensor | None:
@@ -91,20 +93,21 @@ class Affine:
         if bias == "absorb" or self._b is None:
             return self
         if bias == "share":
-            return Affine(self.a, self.z, self.w, self.b, self.geometry, self.nonneg, self.relu, self.derived, True)
+            known = (self.nonneg, self.relu, self.derived, True, self.cut)
+            return Affine(self.a, self.z, self.w, self.b, self.geometry, *known)
         z = self.z - self.over(self.b)  # a ReLU that follows looks at z with the bias, so it is no longer known here
         return Affine(self.a, z, self.w, None, self.geometry, self.nonneg, derived=True)
 
-    def folded(self, scale: "Affine", relu: bool) -> "Affine":
+    def folded(self, scale: "Affine") -> "Affine":
         """This map and the scale and shift per channel that follow it, as one map."""
         w = self.geometry.scaled(self.w, scale.w)
         b = lambda: scale.b if self.b is None else scale.b + scale.w * self.b
-        return Affine(self.a, scale.z, w, b, self.geometry, self.nonneg, relu, derived=True)
+        return Affine(self.a, scale.z, w, b, self.geometry, self.nonneg, scale.relu, derived=True, cut=scale.cut)
 
-    def magnitude(self, w: Tensor) -> Tensor:
-        """Sums of the contributions' magnitudes, `|a||w| + |b|`; `w` are the weights' magnitudes."""
-        a = self.a if self.nonneg else self.a.abs()
-        return self.forward(a, w, None if self.b is None else self.b.abs())
+    def magnitudes(self, part: float = 1) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Sums of the contributions' magnitudes, `part (|a||w| + |b|)`, with `part |w|` and `part |b|`."""
+        w, b = (v if v is None else v.abs() * part if part != 1 else v.abs() for v in (self.w, self.b))
+        return self.forward(self.a if self.nonneg else self.a.abs(), w, b), w, b
 
     def spread(self, s: Tensor, t: Tensor, w: Tensor) -> Tensor:
         """What inputs receive at `s` a unit of their contributions and `t` a unit of those' magnitudes."""

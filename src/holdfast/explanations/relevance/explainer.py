@@ -14,7 +14,7 @@ from holdfast.explanations.relevance.starts import Start
 from holdfast.explanations.relevance.tape import module_names
 from holdfast.tiles import Tile, tile_shape
 
-WIDER = 4  # a piece may be four times a tile: its notes are dropped as the walk goes
+WIDER = 8  # a piece may be eight times a tile: its notes are dropped as the walk goes
 ONE_BY_ONE = 1 << 23  # bytes of activations above which a draw runs alone: no slower, and free in its memory layout
 
 

@@ -83,7 +83,7 @@ def average(call: Call) -> Step:
     a, z = call.inputs[0], out
 
     def back(relevance: Tensor, walk: Any) -> tuple[Tensor]:
-        return (times(a, pull(walk.stabiliser.divide(relevance, z))[0]),)
+        return (times(a, pull(walk.divide(relevance, z))[0]),)
 
     return Step(out, back, "average", nonneg=call.nonneg(), vanishes=True)
 

@@ -22,8 +22,7 @@ Handler = Callable[["Call"], "Step"]
 
 HANDLERS: dict[Callable, Handler] = {}
 HARMLESS: set[Callable] = set()
-RECTIFIERS = {F.relu, F.relu6, torch.relu, Tensor.relu}
-
+RECTIFIERS = {F.relu: True, torch.relu: True, Tensor.relu: True, F.relu6: False}  # whether only cut off at zero
 
 # functions that measure activations: what they return may scale activations, and then counts as a constant
 STATISTICS: set[Callable] = set()

@@ -69,7 +69,7 @@ class Epsilon(Rule):
             object.__setattr__(self, "stabiliser", Stabiliser(self.epsilon, relative=False))
 
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
-        s = self.stabiliser.divide(relevance, m.z, sign=int(m.relu))  # z is known: one product, not two
+        s = self.stabiliser.divide(relevance, m.z, sign=int(m.relu), cut=m.cut)  # z is known: one product, not two
         back = times(m.a, m.transpose(s, m.w))
         return back + m.bias_share(s * m.over(m.b)) if m.shares else back
 
@@ -88,18 +88,17 @@ class Gamma(Rule):
         g, size = self.gamma, self.stabiliser.size(m.z)
         if m.nonneg and m.relu:  # only positive outputs matter; dividing c by 1 + g leaves one pass over the weights
             w, b = (None if t is None else F.leaky_relu(t, 1 / (1 + g)) for t in (m.w, m.b))
-            s = self.stabiliser.divide(relevance, m.forward(m.a, w, b), size / (1 + g), 1)
+            s = self.stabiliser.divide(relevance, m.forward(m.a, w, b), size / (1 + g), 1, fresh=True)
             back = times(m.a, m.transpose(s, w))
             return back + m.bias_share(s * m.over(b)) if m.shares else back
-        # (c + |c|) / 2 is the positive part of a contribution, (c - |c|) / 2 the negative: |a||W| serves both
-        sign = torch.copysign(torch.ones_like(m.z), m.z)
-        w = m.w.abs()
-        boosted = (1 + g / 2) * m.z + (g / 2) * sign * m.magnitude(w)
-        s = self.stabiliser.divide(relevance, boosted, size)
-        t = (g / 2) * sign * s
-        s = (1 + g / 2) * s
+        # (c + |c|) / 2 is the positive part of a contribution, (c - |c|) / 2 the negative: |a||W| serves both;
+        # everything is divided by 1 + g / 2
+        y, w, b = m.magnitudes(g / (2 + g))
+        y = plus(y, size / (1 + g / 2))
+        s = relevance / plus(torch.copysign(y, m.z), m.z)
+        t = times(s, torch.copysign(torch.ones((), dtype=s.dtype, device=s.device), m.z))
         back = m.spread(s, t, w)
-        return back + m.bias_share(s * m.over(m.b) + t * m.over(m.b.abs())) if m.shares else back
+        return back + m.bias_share(s * m.over(m.b) + t * m.over(b)) if m.shares else back
 
 
 @dataclass(frozen=True)
@@ -122,20 +121,22 @@ class AlphaBeta(Rule):
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
         size = self.stabiliser.size(m.z)
 
-        def share(z: Tensor, by: float) -> Tensor:
-            return self.stabiliser.divide(relevance if by == 1 else by * relevance, z, size, 1 if by > 0 else -1)
+        def share(z: Tensor, sign: int, size: Tensor = size) -> Tensor:
+            return self.stabiliser.divide(relevance, z, size, sign, fresh=True)
 
-        if not m.nonneg:  # as in Gamma: c+ = (c + |c|) / 2, c- = (c - |c|) / 2
-            w, z = m.w.abs(), m.forward(m.a, m.w, m.b) if m.derived else m.z  # rounded alike, c- of all c >= 0 is 0
-            y = m.magnitude(w)
-            s, t = share((z + y) / 2, self.alpha / 2), share((z - y) / 2, -self.beta / 2)
-            back = m.spread(s + t, s - t, w)
-            return back + m.bias_share((s + t) * m.over(m.b) + (s - t) * m.over(m.b.abs())) if m.shares else back
+        if not m.nonneg:  # as in Gamma: c+ = (c + |c|) / 2, c- = (c - |c|) / 2; numerator and denominator are doubled
+            z = m.forward(m.a, m.w, m.b) if m.derived else m.z  # rounded alike, c- of all c >= 0 is 0
+            y, w, b = m.magnitudes()
+            s, t = self.alpha * share(z + y, 1, 2 * size), share(z - y, -1, 2 * size)
+            s, t = torch.add(s, t, alpha=-self.beta), torch.add(s, t, alpha=self.beta)
+            back = m.spread(s, t, w)
+            return back + m.bias_share(s * m.over(m.b) + t * m.over(b)) if m.shares else back
         back = None
         for by, keep in ((self.alpha, "min"), (-self.beta, "max")):  # inputs >= 0: only the weights' sign matters
             if by:
                 w, b = (None if v is None else v.clamp(**{keep: 0}) for v in (m.w, m.b))
-                s = share(m.forward(m.a, w, b), by)
+                s = share(m.forward(m.a, w, b), 1 if by > 0 else -1)
+                s = s if by == 1 else by * s
                 part = times(m.a, m.transpose(s, w))
                 part = part + m.bias_share(s * m.over(b)) if m.shares else part
                 back = part if back is None else plus(back, part)

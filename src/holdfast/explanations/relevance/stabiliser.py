@@ -42,7 +42,16 @@ class Stabiliser:
         square = torch.linalg.vector_norm(z, dim=tuple(range(1, z.ndim)), keepdim=True).square()
         return self.epsilon * torch.sqrt(square * (len(z) / z.numel()) + TINY)
 
-    def divide(self, relevance: Tensor, z: Tensor, size: Tensor | None = None, sign: int = 0) -> Tensor:
+    def divide(
+        self,
+        relevance: Tensor,
+        z: Tensor,
+        size: Tensor | None = None,
+        sign: int = 0,
+        *,
+        cut: Tensor | None = None,
+        fresh: bool = False,
+    ) -> Tensor:
         """Relevance over stabilised z.
 
         Args:
@@ -50,11 +59,18 @@ class Stabiliser:
             size: e, where the caller knows it: of another z, or scaled.
             sign: 1 or -1 if z is known to have that sign, or to be zero, wherever relevance is not zero; z is then
                 cut off at zero elsewhere.
+            cut: z cut off at zero, where the caller has it: the output of a ReLU.
+            fresh: z is a sum just made, whose memory may be used.
         """
         size = self.size(z) if size is None else size
+        if cut is not None:
+            return relevance / (cut + size)
         if not sign:
             return relevance / plus(torch.copysign(size, z), z)
-        cut = z.clamp(min=0) if sign > 0 else z.clamp(max=0)
+        if fresh and not torch.is_grad_enabled():
+            cut = z.clamp_min_(0) if sign > 0 else z.clamp_max_(0)
+        else:
+            cut = z.clamp_min(0) if sign > 0 else z.clamp_max(0)
         return relevance / plus(cut, sign * size)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from holdfast.explanations.relevance.registry import methods, register
+from holdfast.explanations.relevance.stabiliser import times
 from holdfast.explanations.relevance.tape import Call, Step
 
 
@@ -39,9 +40,11 @@ def _sum(call: Call, first: float, second: float) -> Step:
     terms = [(t, k) for t, k in pairs if any(t is known for known in call.inputs)]
 
     def back(relevance: Tensor, walk: Any) -> tuple[Tensor, ...]:
-        s = walk.stabiliser.divide(relevance, z)
-        parts = (t * s if k == 1 else t * (k * s) for t, k in terms)
-        return tuple(r if r.shape == t.shape else r.sum_to_size(t.shape) for r, (t, k) in zip(parts, terms))
+        s = walk.divide(relevance, z)
+        parts = [t * s if k == 1 else t * (k * s) for t, k in terms[:-1]]
+        t, k = terms[-1]
+        parts.append(times(t, s if k == 1 else k * s))
+        return tuple(r if r.shape == t.shape else r.sum_to_size(t.shape) for r, (t, _) in zip(parts, terms))
 
     sure = len(terms) == 2 and first >= 0 and second >= 0 and call.nonneg()
     return Step(z, back, "sum", nonneg=sure, vanishes=True)

@@ -139,7 +139,7 @@ class Tape(TorchFunctionMode):
         self.nonneg, self.users = [nonneg], [0]  # by number: no value below zero; how many functions read it
         self.ranks: dict[int, int] = {}  # outputs of linear and convolutional maps, in order
         self.folds: dict[int, bool] = {}  # of those, which can take in a batch norm
-        self.rectified: set[int] = set()  # numbers that a ReLU reads
+        self.rectified: dict[int, Tensor | None] = {}  # numbers that a ReLU reads -> these cut off at zero, if it does
         self.names, self._watch = names or {}, watch
         self.scales = Numbers()  # measures of activations
         self._replaced = Numbers()  # tensor changed in place -> the tensor that stands for it now
@@ -220,7 +220,7 @@ class Tape(TorchFunctionMode):
                 self.ranks[number] = len(self.ranks)
                 self.folds[number] = step.affine.geometry.folds(output)
         elif call.function in registry.RECTIFIERS:
-            self.rectified.add(numbers[0])
+            self.rectified[numbers[0]] = output if registry.RECTIFIERS[call.function] else None
         self.notes.append(Note(module, numbers, number, step))
 
     def _replace(self, target: Tensor, output: Tensor) -> None:

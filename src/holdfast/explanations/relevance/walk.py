@@ -29,7 +29,9 @@ class Walk:
     def __init__(self, tape: Tape, composite: Composite, again: bool = False) -> None:
         self.tape, self.composite, self.stabiliser = tape, composite, composite.sums
         self._notes = list(tape.notes) if again else tape.notes
-        self._folds: dict[int, tuple[Affine, bool]] = {}
+        self._rectified = dict(tape.rectified) if again else tape.rectified
+        self._relu: tuple[bool, Tensor | None] = (False, None)  # of the note at hand, see `_followed_by_relu`
+        self._folds: dict[int, Affine] = {}
         self._arrived: dict[int, tuple[Tensor, bool]] = {}
 
     def __call__(self, starts: Mapping[int, tuple[Tensor, bool]], wanted: Iterable[int]) -> dict[int, Tensor | None]:
@@ -56,6 +58,11 @@ class Walk:
                 self._hand_back(note, relevance, vanishes)
         return found | {number: arrived.get(number, (None,))[0] for number in wanted - found.keys()}
 
+    def divide(self, relevance: Tensor, z: Tensor) -> Tensor:
+        """Relevance over stabilised z, the output of the function at hand."""
+        relu, cut = self._relu
+        return self.stabiliser.divide(relevance, z, sign=int(relu), cut=cut)
+
     def _arrive(self, number: int, relevance: Tensor | None, vanishes: bool) -> None:
         """Add relevance to what a number has collected."""
         if relevance is None:
@@ -66,7 +73,7 @@ class Walk:
         self._arrived[number] = relevance, vanishes
 
     def _hand_back(self, note: Note, relevance: Tensor, vanishes: bool) -> None:
-        step = note.step
+        step, self._relu = note.step, self._followed_by_relu(note, vanishes)
         if step.affine is not None:
             part, vanishes = self._through_map(note, relevance, vanishes)
             return self._arrive(note.inputs[0], part, vanishes)
@@ -77,19 +84,22 @@ class Walk:
 
     def _through_map(self, note: Note, relevance: Tensor, vanishes: bool) -> tuple[Tensor, bool]:
         tape, m, kind = self.tape, note.step.affine, note.step.kind
-        relu = vanishes and note.output in tape.rectified and tape.users[note.output] == 1
+        m.relu, m.cut = self._relu
         if kind == "norm":
             source = note.inputs[0]
             if tape.folds.get(source) and tape.users[source] == 1:
-                self._folds[source] = (m, relu)
+                self._folds[source] = m
                 return relevance, vanishes
             rank = None
         else:
             rank = tape.ranks[note.output]
             fold = self._folds.pop(note.output, None)
-            if fold is None:
-                m.relu = relu
-            else:
-                m = m.folded(*fold)
+            m = m if fold is None else m.folded(fold)
         rule = self.composite.rule(Layer(note.module, kind, rank, len(tape.ranks)))
         return rule(m, relevance), rule.keeps_zeros
+
+    def _followed_by_relu(self, note: Note, vanishes: bool) -> tuple[bool, Tensor | None]:
+        """Whether a ReLU follows at once and no relevance arrives where it is off; and the ReLU's output."""
+        relu = vanishes and note.output in self._rectified and self.tape.users[note.output] == 1
+        cut = self._rectified.pop(note.output, None)
+        return relu, cut if relu else None

@@ -168,6 +168,8 @@ def test_assert_kept_sees_each_kind_of_break(norm):
         (dict(norm="linf", epsilons=[0.1, math.nan]), r"positive number, got \[0\.1, nan\]"),
         (dict(norm="linf", epsilons=math.inf), "positive number, got inf"),
         (dict(norm="linf", epsilons=[]), "positive number"),
+        (dict(norm="linf", epsilons=None), "positive number, got None"),
+        (dict(norm="linf", epsilons=True), "positive number, got True"),
         (dict(norm="linf", epsilons="8/255"), "positive number, got '8/255'"),
         (dict(norm="linf", epsilons=0.1, lower=1.0), "lower must be below upper"),
         (dict(norm="linf", epsilons=0.1, lower=(0, 0), upper=(1, 1, 1)), "name 2 and 3 channels"),
@@ -192,3 +194,9 @@ def test_radii_that_do_not_fit_the_images():
         Budget("linf", 0.1).check_inside("pgd", 255 * x)
     with pytest.raises(ValueError, match="2 channel bounds for images of 3 channels"):
         Budget("linf", 0.1, upper=(1, 1)).check_inside("pgd", x)
+
+
+@pytest.mark.parametrize("epsilons", [torch.tensor([0.25, 0.5]), torch.tensor([0.25, 0.5]).numpy(), (0.25, 0.5)])
+def test_radii_from_a_tensor_or_an_array(epsilons):
+    assert Budget("linf", epsilons) == Budget("linf", [0.25, 0.5])
+    assert Budget("linf", epsilons[0]).epsilons == (0.25,)

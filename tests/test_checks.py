@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from holdfast.checks import check_images, check_labels, check_range
+from holdfast.checks import check_count, check_images, check_labels, check_range
 
 
 def test_good_input_passes():
@@ -43,3 +43,9 @@ def test_out_of_range(value):
 def test_not_a_number(value):
     with pytest.raises(TypeError, match="f: k must be a number"):
         check_range("f", "k", value, 0, 100)
+
+
+@pytest.mark.parametrize(("value", "error"), [(2.5, TypeError), (True, TypeError), ("3", TypeError), (0, ValueError)])
+def test_not_a_count(value, error):
+    with pytest.raises(error, match="f: n must "):
+        check_count("f", "n", value)

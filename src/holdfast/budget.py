@@ -42,8 +42,9 @@ class Budget:
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2", "l1"):
             raise ValueError(f"Budget: norm must be 'linf', 'l2' or 'l1', got {self.norm!r}.")
-        epsilons = (self.epsilons,) if isinstance(self.epsilons, int | float) else tuple(self.epsilons)
-        if not epsilons or not all(isinstance(e, int | float) and math.isfinite(e) and e > 0 for e in epsilons):
+        given = self.epsilons.tolist() if hasattr(self.epsilons, "tolist") else self.epsilons  # a tensor or an array
+        epsilons = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+        if not epsilons or not all(_is_radius(e) for e in epsilons):
             raise ValueError(f"Budget: every radius must be a positive number, got {self.epsilons!r}.")
         object.__setattr__(self, "epsilons", epsilons)
         for name in ("lower", "upper"):
@@ -226,6 +227,10 @@ class Budget:
         result = clipped.clone()
         result[over] = (x[over] + d.view_as(x[over]).to(x.dtype)).clamp(low, high)
         return result
+
+
+def _is_radius(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def _spread(values: Tensor, x: Tensor) -> Tensor:

@@ -61,3 +61,10 @@ def check_range(call: str, name: str, value: float, low: float, high: float, *, 
     if not (low < value <= high if open_low else low <= value <= high):
         left = "(" if open_low else "["
         raise ValueError(f"{call}: {name} must lie in {left}{low}, {high}], got {value}.")
+
+
+def check_count(call: str, name: str, value: int, low: int = 1, high: int = 1_000_000_000) -> None:
+    """A whole number in `[low, high]`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{call}: {name} must be a whole number, got {value!r}.")
+    check_range(call, name, value, low, high)

@@ -25,7 +25,7 @@ from holdfast.attacks.explanation_objectives import MapCriterion, MapObjective
 from holdfast.attacks.search import Search
 from holdfast.attacks.smoothing import smoothed
 from holdfast.budget import Budget
-from holdfast.checks import check_range
+from holdfast.checks import check_count, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY, tiles
@@ -112,8 +112,8 @@ def attack_explanation(
     (True, True)
     """
     call = "attack_explanation"
-    check_range(call, "steps", steps, 1, 1_000_000)
-    check_range(call, "n_restarts", n_restarts, 1, 1_000_000)
+    check_count(call, "steps", steps)
+    check_count(call, "n_restarts", n_restarts)
     check_range(call, "step_size", step_size, 0, 1e6, open_low=True)
     check_range(call, "momentum", momentum, 0, 1)
     if constraint not in ("projection", "penalty", "none"):

@@ -19,7 +19,7 @@ from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.objectives import ObjectiveFunction, margin_towards, targeted_dlr
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_range
+from holdfast.checks import check_count
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -66,8 +66,8 @@ def auto_pgd(
     >>> auto_pgd(Ensemble.from_networks(network), x, y, budget=Budget("linf", [.01, .1]), steps=10).success.tolist()
     [[False], [True]]
     """
-    check_range("auto_pgd", "steps", steps, 1, 1_000_000)
-    check_range("auto_pgd", "n_restarts", n_restarts, 1, 1_000_000)
+    check_count("auto_pgd", "steps", steps)
+    check_count("auto_pgd", "n_restarts", n_restarts)
     search = Search("auto_pgd", ensemble, x, y, budget=budget, objective=objective, targeted=targeted, memory=memory)
     generator = torch.Generator().manual_seed(seed)
     for _ in track(range(n_restarts), "AutoPGD, restarts"):
@@ -92,8 +92,8 @@ def auto_pgd_targeted(
 
     Success is any misclassification. Arguments as for `auto_pgd`; `n_target_classes` classes are tried, or all others.
     """
-    check_range("auto_pgd_targeted", "steps", steps, 1, 1_000_000)
-    check_range("auto_pgd_targeted", "n_target_classes", n_target_classes, 1, 1_000_000)
+    check_count("auto_pgd_targeted", "steps", steps)
+    check_count("auto_pgd_targeted", "n_target_classes", n_target_classes)
     search = Search("auto_pgd_targeted", ensemble, x, y, budget=budget, memory=memory)
     generator = torch.Generator().manual_seed(seed)
     climb_to_classes(search, n_target_classes, steps=steps, generator=generator, early_stop=early_stop)

@@ -15,7 +15,7 @@ from holdfast.attacks.minimal_norm import cut, unbounded
 from holdfast.attacks.objectives import ObjectiveFunction
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_range
+from holdfast.checks import check_count, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -66,8 +66,8 @@ def carlini_wagner(
     """
     if budget.norm != "l2":
         raise ValueError(f"carlini_wagner: the budget must be l2, got {budget.norm}; use minimal_norm for other norms.")
-    check_range("carlini_wagner", "steps", steps, 1, 1_000_000)
-    check_range("carlini_wagner", "binary_search_steps", binary_search_steps, 1, 1000)
+    check_count("carlini_wagner", "steps", steps)
+    check_count("carlini_wagner", "binary_search_steps", binary_search_steps)
     check_range("carlini_wagner", "step_size", step_size, 0, 1e6, open_low=True)
     check_range("carlini_wagner", "initial_const", initial_const, 0, 1e10, open_low=True)
     check_range("carlini_wagner", "confidence", confidence, 0, 1e10)

@@ -18,7 +18,7 @@ from holdfast import __version__
 from holdfast.attacks import masking_checks
 from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.signs import merged
-from holdfast.checks import check_images, check_labels, check_range
+from holdfast.checks import check_count, check_images, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 
@@ -63,7 +63,7 @@ def in_parts(
     """
     check_images("in_parts", x)
     check_labels("in_parts", y, len(x))
-    check_range("in_parts", "images_per_part", images_per_part, 1, 1_000_000_000)
+    check_count("in_parts", "images_per_part", images_per_part)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = _digest(*(part for name, value in sorted(ensemble.weights.items()) for part in (name, value)))

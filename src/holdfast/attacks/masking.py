@@ -24,6 +24,7 @@ Every attack's result carries the cheap ones as `masking`, on up to a hundred of
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from holdfast.attacks import masking_checks
@@ -31,9 +32,10 @@ from holdfast.attacks.answers import answers
 from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.check import Masking
 from holdfast.attacks.masking_figures import basic_attacks, thorough_figures
+from holdfast.attacks.search import check_kinds
 from holdfast.attacks.signs import sample, withstanding
 from holdfast.budget import Budget
-from holdfast.checks import check_images, check_labels, check_range
+from holdfast.checks import check_count, check_images, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
 
@@ -83,12 +85,14 @@ def masking_report(
     >>> report.failed
     ('saturation', 'zero_gradient')
     """
+    check_kinds("masking_report", ensemble, budget)
     check_images("masking_report", x)
     check_labels("masking_report", y, len(x))
     budget.check_inside("masking_report", x)
-    check_range("masking_report", "steps", steps, 1, 1_000_000)
+    check_count("masking_report", "steps", steps)
     if thorough_images is not None:
-        check_range("masking_report", "thorough_images", thorough_images, 1, len(x))
+        check_count("masking_report", "thorough_images", thorough_images, 1, len(x))
+    y = y.to(x.device, torch.int64)
     figures: dict[str, Any] = {"images": len(x), "draws": len(ensemble), "epsilons": list(budget.epsilons)}
     figures |= answers("masking_report", ensemble, x, y, memory=memory)
     if figures["deterministic"]:

@@ -19,7 +19,7 @@ from holdfast.attacks.auto_pgd import other_classes
 from holdfast.attacks.objectives import margin_towards
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_images, check_range
+from holdfast.checks import check_count, check_images
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -62,8 +62,8 @@ def minimal_norm(
     >>> result.success.tolist(), result.size_l2[1]
     ([[False], [True]], tensor([0.1414]))
     """
-    check_range("minimal_norm", "steps", steps, 1, 1_000_000)
-    check_range("minimal_norm", "n_target_classes", n_target_classes, 0, 1_000_000)
+    check_count("minimal_norm", "steps", steps)
+    check_count("minimal_norm", "n_target_classes", n_target_classes, 0)
     whole = unbounded("minimal_norm", budget, x)
     search = Search("minimal_norm", ensemble, x, y, budget=whole, objective="margin", smallest=True, memory=memory)
     descend(search, steps=steps, rows=search.waiting)

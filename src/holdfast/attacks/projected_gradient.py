@@ -15,7 +15,7 @@ from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.objectives import ObjectiveFunction
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_range
+from holdfast.checks import check_count, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -66,8 +66,8 @@ def pgd(
     >>> result.success.tolist()
     [[False], [True]]
     """
-    check_range("pgd", "steps", steps, 1, 1_000_000)
-    check_range("pgd", "n_restarts", n_restarts, 1, 1_000_000)
+    check_count("pgd", "steps", steps)
+    check_count("pgd", "n_restarts", n_restarts)
     check_range("pgd", "momentum", momentum, 0, 1)
     step_size = 2.5 / steps if step_size is None else step_size
     check_range("pgd", "step_size", step_size, 0, 1e6, open_low=True)

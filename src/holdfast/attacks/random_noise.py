@@ -13,7 +13,7 @@ from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.objectives import ObjectiveFunction
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_range
+from holdfast.checks import check_count
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
 
@@ -56,7 +56,7 @@ def random_noise(
     """
     if kind not in ("sign", "uniform"):
         raise ValueError(f"random_noise: kind must be 'sign' or 'uniform', got {kind!r}.")
-    check_range("random_noise", "n_restarts", n_restarts, 1, 1_000_000)
+    check_count("random_noise", "n_restarts", n_restarts)
     search = Search(
         "random_noise", ensemble, x, y, budget=budget, objective=objective, targeted=targeted, memory=memory
     )

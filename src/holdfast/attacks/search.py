@@ -46,6 +46,7 @@ class Search:
         smallest: bool = False,
         memory: int,
     ) -> None:
+        check_kinds(call, ensemble, budget)
         check_images(call, x)
         budget.check_inside(call, x)
         self.call, self.ensemble, self.budget, self.memory = call, ensemble, budget, memory
@@ -53,11 +54,16 @@ class Search:
         self.objective, self.target = objective_function(call, objective), None
         x = x.detach()
         self.clean = self._ask(x)
+        if self.clean.ndim != 2 or self.clean.shape[-1] < 2:
+            raise ValueError(
+                f"{call}: the network must return logits [B, C] of at least two classes, "
+                f"got {tuple(self.clean.shape)} for {len(x)} images."
+            )
         check_labels(call, y, len(x), self.clean.shape[-1])
         if not bool(torch.isfinite(self.clean).all()):
             raise ValueError(f"{call}: the ensemble gives NaN or infinite log probabilities on the clean images.")
         folds = len(budget.epsilons)
-        self.x, self.y = x.repeat(folds, *[1] * (x.ndim - 1)), y.to(x.device).repeat(folds)
+        self.x, self.y = x.repeat(folds, *[1] * (x.ndim - 1)), y.to(x.device, torch.int64).repeat(folds)
         self.radius = torch.tensor(budget.epsilons, dtype=x.dtype, device=x.device).repeat_interleave(len(x))
         self.best = self.x.clone()
         self.margin, self.success = self._verdict(self.clean.repeat(folds, 1), self.y)
@@ -102,7 +108,14 @@ class Search:
 
         def objective(logits: Tensor, images: slice) -> Tensor:
             margin[images], success[images] = self._verdict(log_predictive(logits.detach()), self.y[rows[images]])
-            return self._raised(logits, rows[images])
+            value = self._raised(logits, rows[images])
+            if not isinstance(value, Tensor) or value.shape != success[images].shape:
+                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(
+                    f"{self.call}: the objective must return one value per image, "
+                    f"{tuple(success[images].shape)}, got {got}."
+                )
+            return value
 
         try:
             value, gradient = self.ensemble.value_and_gradient(moved, objective, memory=self.memory)
@@ -184,3 +197,13 @@ class Search:
                 "an operation without derivative); remove it, or attack without gradients: attacks.square."
             )
         return error
+
+
+def check_kinds(call: str, ensemble: Ensemble, budget: Budget) -> None:
+    """What is attacked must be an `Ensemble`, and how far a `Budget`."""
+    if not isinstance(ensemble, Ensemble):
+        raise TypeError(
+            f"{call}: expected an Ensemble, got {type(ensemble).__name__}; write Ensemble.from_networks(network)."
+        )
+    if not isinstance(budget, Budget):
+        raise TypeError(f"{call}: budget must be a Budget, got {budget!r}; write Budget('linf', 0.1).")

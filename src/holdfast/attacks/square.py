@@ -13,7 +13,7 @@ from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.objectives import ObjectiveFunction
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_range
+from holdfast.checks import check_count, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -61,9 +61,9 @@ def square(
     >>> square(Ensemble.from_networks(network), x, y, budget=Budget("linf", [.01, .1]), queries=50).success.tolist()
     [[False], [True]]
     """
-    check_range("square", "queries", queries, 1, 100_000_000)
+    check_count("square", "queries", queries)
     check_range("square", "area", area, 0, 1, open_low=True)
-    check_range("square", "n_restarts", n_restarts, 1, 1_000_000)
+    check_count("square", "n_restarts", n_restarts)
     search = Search("square", ensemble, x, y, budget=budget, objective=objective, targeted=targeted, memory=memory)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(n_restarts):

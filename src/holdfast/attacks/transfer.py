@@ -40,7 +40,9 @@ def transfer(attacked: Attacked, ensemble: Ensemble, x: Tensor, y: Tensor, *, me
     """
     check_images("transfer", x, tuple(attacked.images.shape[2:]))
     check_labels("transfer", y, attacked.images.shape[1])
-    clean = ensemble.predict(x, memory=memory)
+    log_p = ensemble.log_predictive(x, memory=memory)
+    check_labels("transfer", y, len(x), log_p.shape[-1])
+    clean, y = log_p.argmax(-1), y.to(x.device)
     predicted = ensemble.predict(attacked.images.flatten(0, 1), memory=memory).view(attacked.success.shape)
     success = predicted == y if attacked.settings.get("targeted") else predicted != y
     return replace(

@@ -1,0 +1,87 @@
+"""`python -m benchmarks.hmc_runs mnist|fashion-mnist [--folder F] [--draws N]`: the long HMC runs, kept as records.
+
+Full-batch HMC of `fc2` 512 on all 60,000 training images with the preset `cpu-hour`, one process per chain. A run that
+is stopped goes on when called again with the same folder. At the end `results/hmc/NAME.json` gets the settings, the
+diagnostics, the accuracies and the chains' agreement; `benchmarks.posteriors` reads it.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.measure import ROOT
+from holdfast import data, networks
+from holdfast.data import Dataset, Split
+from holdfast.ensemble import Ensemble
+from holdfast.inference.hmc import hmc
+
+RECORDS = ROOT / "benchmarks" / "results" / "hmc"
+
+
+def main() -> None:
+    """Run, or go on with, one of the long runs."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hmc_runs", description=__doc__)
+    parser.add_argument("name", choices=("mnist", "fashion-mnist"))
+    parser.add_argument("--folder", type=Path, help="of the checkpoints (default: runs/hmc/NAME)")
+    parser.add_argument("--preset", default="cpu-hour")
+    parser.add_argument("--draws", type=int, help="of each chain, in place of the preset's")
+    parser.add_argument("--mass", choices=("prior", "kron_in"))
+    options = parser.parse_args()
+    dataset = data.load(options.name, download=False)
+    x = dataset.train.images
+    network = networks.fc2(dataset.shape, len(dataset.classes), width=512)
+    network = networks.normalised(network, float(x.mean()), float(x.std()))
+    folder = options.folder or ROOT / "runs" / "hmc" / options.name
+    begun = time.time()
+    chosen = {"preset": options.preset, "draws": options.draws, "mass": options.mass}
+    ensemble = hmc(network, dataset.train, seed=0, folder=folder, **chosen)
+    starts = Ensemble.load(folder / "start.safetensors", network)
+    record = {
+        "command": f"python -m benchmarks.hmc_runs {options.name} "
+        + " ".join(f"--{k} {v}" for k, v in chosen.items() if v),
+        **summary(ensemble, starts, dataset),
+    }
+    record["seconds_of_this_call"] = round(time.time() - begun, 1)
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    (RECORDS / f"{options.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({k: v for k, v in record.items() if k != "history"}, indent=1))
+
+
+def summary(ensemble: Ensemble, starts: Ensemble, dataset: Dataset) -> dict[str, Any]:
+    """What is kept of a run: settings, diagnostics and figures on the test images."""
+    test, found = dataset.test, ensemble.diagnostics
+    chains = found.settings["chains"]
+    each = len(ensemble) // chains
+    per_chain = [ensemble[slice(k * each, (k + 1) * each)] for k in range(chains)]
+    parts = [part.log_predictive(test.images) for part in per_chain]
+    both = torch.stack(parts).logsumexp(0) - math.log(chains)
+    logits = starts.log_predictive(test.images)
+    return {
+        "accuracy": _accuracy(both, test),
+        "nll": float(F.nll_loss(both, test.labels)),
+        "accuracy_per_chain": [_accuracy(p, test) for p in parts],
+        "accuracy_of_the_last_draw": [_accuracy(p[each - 1].log_predictive(test.images), test) for p in per_chain],
+        "accuracy_of_the_starts": _accuracy(logits, test),
+        "nll_of_the_starts": float(F.nll_loss(logits, test.labels)),
+        "agreement_between_chains": float((parts[0].argmax(-1) == parts[-1].argmax(-1)).double().mean()),
+        "total_variation_between_chains": float((parts[0].exp() - parts[-1].exp()).abs().sum(-1).mean() / 2),
+        "settings": found.settings,
+        "diagnostics": found.summary,
+        "warnings": list(found.warnings),
+        "history": {k: [round(float(v), 4) for v in values] for k, values in found.history.items()},
+        "draws": len(ensemble),
+    }
+
+
+def _accuracy(log_probabilities: torch.Tensor, test: Split) -> float:
+    return float((log_probabilities.argmax(-1) == test.labels).double().mean())
+
+
+if __name__ == "__main__":
+    main()

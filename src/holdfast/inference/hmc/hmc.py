@@ -1,0 +1,226 @@
+"""hmc: Hamiltonian Monte Carlo on all images at once, the reference among the posteriors.
+
+    p(w | data)^(1/T)  by trajectories of   H(z, q) = -1/T sum_i log p(y_i | x_i, w) + |z|^2 / 2 + |q|^2 / 2
+
+in whitened weights z = w / (s sqrt T), s the prior deviations (Neal 2011, arXiv:1206.1901; Izmailov et al. 2021,
+arXiv:2104.14421, for networks). Each chain starts from a fit of its own to the maximum of the posterior. Whether the
+chains have mixed is for the diagnostics to say, by function and not by weight: here is only reported what happened.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.data.dataset import Split
+from holdfast.ensemble import Ensemble
+from holdfast.inference.hmc.approach import approach
+from holdfast.inference.hmc.chains import Run
+from holdfast.inference.hmc.coordinates import Coordinates
+from holdfast.inference.hmc.layers import plain_layers
+from holdfast.inference.hmc.precision import Precision, choose
+from holdfast.inference.hmc.presets import Mass, Name, Plan, plan_of
+from holdfast.inference.hmc.processes import Problem, run_all
+from holdfast.inference.hmc.results import diagnostics_of, flops
+from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
+from holdfast.inference.seeds import member_seeds
+from holdfast.inference.sgd import train_members
+from holdfast.inference.training import as_ensemble, check_problem, check_temperature
+
+STACKED_CPU, STACKED_GPU = 5e7, 2e9  # operations of one chain's gradient below which chains are stacked
+
+
+def hmc(
+    network: nn.Module,
+    data: Split,
+    *,
+    seed: int,
+    preset: Name | Plan = "cpu-10min",
+    prior: str | Prior = "fan_in",
+    temperature: float = 1.0,
+    chains: int | None = None,
+    draws: int | None = None,
+    trajectory: float | None = None,
+    mass: Mass | None = None,
+    precision: Precision = "auto",
+    folder: str | os.PathLike | None = None,
+) -> Ensemble:
+    """Sample a network's posterior given all images.
+
+    The network should standardise its images, see `networks.normalised`: the prior is meant for inputs of unit size.
+    On a CPU large chains run in one process each; a script that calls this needs `if __name__ == "__main__":`.
+
+    Args:
+        network: the architecture; left as it is. Batch normalisation is refused: with it the weights alone do not
+            define a density.
+        data: images and labels, on the device where to run.
+        seed: of the fits, the momenta and the tests.
+        preset: "smoke", "cpu-10min", "cpu-hour", "gpu-minutes", "gpu-reference", or a `Plan`.
+        prior: "fan_in", "unit", `FanIn(...)` or `Isotropic(variance)`.
+        temperature: of the posterior; 1 is Bayes' rule. Below 1 the posterior is raised to the power 1 / T.
+        chains, draws, trajectory, mass: in place of the preset's.
+        precision: of the gradients, "auto", "float32", "tf32" or "bfloat16"; energies are in float32 products and
+            float64 sums whatever it is. "auto" is bfloat16 on CPUs with units for it, TF32 on GPUs.
+        folder: where checkpoints are kept; called again with the same arguments, a run goes on from there, with the
+            same bytes. None for a temporary one.
+
+    Returns:
+        the kept draws of chain 0, then of chain 1, and so on, rejected repeats included. Diagnostics: acceptance,
+        energy errors, divergences, E-BFMI, steps, gradients, distinct draws; the history has one value per draw.
+
+    Raises:
+        ValueError: data that do not fit the network, settings out of range, a folder of another run.
+        FloatingPointError: the loss is not finite, or trajectories diverge at any step.
+        OSError: a checkpoint cannot be written; what was finished is kept.
+
+    >>> data = Split(torch.rand(64, 2), torch.arange(64) % 2)
+    >>> quick = Plan(chains=2, draws=3, warm_up=3)
+    >>> len(hmc(nn.Linear(2, 2), data, seed=0, preset=quick))
+    6
+    """
+    call = "inference.hmc"
+    given = {"chains": chains, "draws": draws, "trajectory": trajectory, "mass": mass}
+    plan = replace(plan_of(call, preset), **{k: v for k, v in given.items() if v is not None})
+    check_problem(call, network, data)
+    _check_layers(call, network)
+    if plan.mass == "kron_in" and plain_layers(network) is None:
+        raise ValueError(f"{call}: mass='kron_in' needs a plain network of linear layers; use mass='prior'.")
+    check_temperature(call, temperature)
+    believed = as_prior(call, prior)
+    chosen = choose(call, precision, data.images.device, data.images.dtype)
+    settings = {"seed": seed, "chains": plan.chains, "draws": plan.draws, "temperature": temperature}
+    settings |= {"prior": settings_of(believed), "precision": chosen, "images": len(data), "plan": asdict(plan)}
+    with _home(folder, settings, network, data) as home:
+        start = _starts(call, network, data, seed, plan, believed, home)
+        start = _approached(network, data, start, believed, temperature, seed, plan, home)
+        problem = _problem(network, data, start, believed, temperature, seed, plan, chosen, home)
+        limit = STACKED_CPU if data.images.device.type == "cpu" else STACKED_GPU
+        apart = plan.chains > 1 and data.images.device.type == "cpu" and flops(network, len(data)) > limit
+        runs = run_all(problem, apart)
+    weights = _weights(runs, problem)
+    fixed = {k: v.repeat_interleave(plan.draws, 0) for k, v in problem.fixed.items()}
+    names = [k for k, _ in (*network.named_parameters(), *network.named_buffers())]
+    ensemble = as_ensemble(network, {k: ({**weights, **fixed})[k] for k in names}, {})
+    return replace(ensemble, diagnostics=diagnostics_of(runs, plan, settings, ensemble, data))
+
+
+def _weights(runs: list[Run], problem: Problem) -> dict[str, Tensor]:
+    """The random parameters of all draws, chain by chain; draw by draw, so that only the result is large."""
+    found: dict[str, list[Tensor]] = {name: [] for name in problem.coordinates.places}
+    for run in runs:
+        turned = run.metric.coordinates(problem.coordinates) if run.metric else problem.coordinates
+        for k in range(len(run.draws[0])):
+            for draw in run.draws:
+                z = draw[k : k + 1].to(problem.start.device)
+                for name, value in turned.parameters(z).items():
+                    found[name].append(value)
+    return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def _problem(
+    network: nn.Module,
+    data: Split,
+    start: Ensemble,
+    believed: Prior,
+    temperature: float,
+    seed: int,
+    plan: Plan,
+    precision: str,
+    home: Path,
+) -> Problem:
+    scales = {k: s * temperature**0.5 for k, s in random_parameters(network, believed).items()}
+    coordinates = Coordinates({k: tuple(start.weights[k].shape[1:]) for k in scales}, scales)
+    fixed = {k: v for k, v in start.weights.items() if k not in scales}
+    seeds = member_seeds(seed, plan.chains)
+    architecture = copy.deepcopy(network).to(data.images.device, data.images.dtype)
+    z = coordinates.flatten({k: start.weights[k] for k in scales})
+    return Problem(architecture, data, coordinates, z, fixed, seeds, seed, plan, temperature, precision, home)
+
+
+def _starts(call: str, network: nn.Module, data: Split, seed: int, plan: Plan, believed: Prior, home: Path) -> Ensemble:
+    """The fits from which the chains start: trained once, then read back."""
+    file = home / "start.safetensors"
+    if file.exists():
+        return Ensemble.load(file, network).to(data.images.device)
+    ensemble, _ = train_members(call, network, data, member_seeds(seed, plan.chains), plan.start, believed)
+    ensemble.save(file)
+    return ensemble
+
+
+def _approached(
+    network: nn.Module,
+    data: Split,
+    start: Ensemble,
+    believed: Prior,
+    temperature: float,
+    seed: int,
+    plan: Plan,
+    home: Path,
+) -> Ensemble:
+    """Where the warm-up begins: the fits, or where stochastic gradients have led from them."""
+    if plan.approach is None:
+        return start
+    file = home / "approach.safetensors"
+    if not file.exists():
+        scale, seeds = random_parameters(network, believed), member_seeds(seed, plan.chains)
+        found = approach(network, data, start.weights, scale, temperature, plan.approach, seeds, seed)
+        replace(start, weights=found).save(file)
+    return Ensemble.load(file, network).to(data.images.device)
+
+
+def _check_layers(call: str, network: nn.Module) -> None:
+    for name, module in network.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise ValueError(
+                f"{call}: layer {name or 'network'} is batch normalisation, with which the density of a set of weights "
+                "is not defined by the weights; use a network without it, or with group normalisation."
+            )
+
+
+@contextmanager
+def _home(
+    folder: str | os.PathLike | None, settings: dict[str, Any], network: nn.Module, data: Split
+) -> Iterator[Path]:
+    """The folder of the run, checked to be of this run, or a temporary one."""
+    if folder is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+        return
+    home = Path(folder)
+    home.mkdir(parents=True, exist_ok=True)
+    identity = json.loads(json.dumps({**settings, "network": repr(network), "data": _fingerprint(data)}))
+    file = home / "manifest.json"
+    if file.exists():
+        _check_identity(home, json.loads(file.read_text()), identity)
+    else:
+        partial = home / ".manifest.partial"
+        partial.write_text(json.dumps(identity, indent=1))
+        os.replace(partial, file)
+    yield home
+
+
+def _check_identity(home: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = [k for k in wanted if found.get(k) != wanted[k]]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"inference.hmc: {home} holds another run: its {name} is {found.get(name)}, here it is {wanted[name]}; "
+            "call with the same arguments to go on, or choose another folder."
+        )
+
+
+def _fingerprint(data: Split) -> str:
+    digest = hashlib.sha256()
+    for tensor in (data.images, data.labels):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

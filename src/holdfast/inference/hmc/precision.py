@@ -1,0 +1,44 @@
+"""Precision of the gradients: bfloat16 where the processor has units for it, TF32 on GPUs, float32 elsewhere.
+
+Energies never depend on this choice, only how well a trajectory keeps its energy.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
+
+
+def choose(call: str, precision: Precision, device: torch.device, dtype: torch.dtype) -> str:
+    """The precision that "auto" stands for on this device; float64 data keep float64 gradients.
+
+    >>> choose("call", "auto", torch.device("cpu"), torch.float64)
+    'float64'
+    """
+    if precision not in ("auto", "float32", "tf32", "bfloat16"):
+        raise ValueError(f"{call}: precision must be 'auto', 'float32', 'tf32' or 'bfloat16', got {precision!r}.")
+    if dtype == torch.float64:
+        return "float64"
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "tf32"
+    return "bfloat16" if device.type == "cpu" and torch.cpu._is_amx_tile_supported() else "float32"
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Allow TF32 inside float32 products on a GPU while the block runs, and put the setting back."""
+    knob = torch.backends.cuda.matmul
+    before = knob.fp32_precision
+    if precision != "tf32":
+        yield
+        return
+    knob.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        knob.fp32_precision = before

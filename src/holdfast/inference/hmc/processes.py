@@ -1,0 +1,138 @@
+"""Processes: where the chains run. One single-threaded process per chain on a CPU, or all chains as one stack.
+
+Two threads that share one chain's products are slower than two chains with a thread each, and on a busy machine many
+times slower. Chains whose gradient is small are stacked instead: their time is spent on calling kernels, not in them.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.data.dataset import Split
+from holdfast.inference.hmc.chains import Run, run_chains
+from holdfast.inference.hmc.checkpoints import Checkpoints
+from holdfast.inference.hmc.coordinates import Coordinates
+from holdfast.inference.hmc.potential import potential
+from holdfast.inference.hmc.presets import Plan
+from holdfast.progress import track
+
+
+@dataclass
+class Problem:
+    """All that a stack of chains needs to know.
+
+    Attributes:
+        network: the architecture, with its buffers.
+        data: what all chains see.
+        coordinates: which parameters are random, and how they lie in z.
+        start: positions of all chains `[K, d]`.
+        fixed: every other parameter and buffer `[K, ...]`.
+        seeds: of each chain.
+        seed: of the run.
+        plan, temperature, precision: settings.
+        folder: where the checkpoints are.
+    """
+
+    network: nn.Module
+    data: Split
+    coordinates: Coordinates
+    start: Tensor
+    fixed: dict[str, Tensor]
+    seeds: Sequence[int]
+    seed: int
+    plan: Plan
+    temperature: float
+    precision: str
+    folder: Path
+
+
+def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
+    """Run the chains `rows` as one stack in this process; yields after every trajectory."""
+    from filelock import FileLock, Timeout
+
+    folder = problem.folder / "-".join(["chains", *(f"{i:02d}" for i in range(len(problem.start))[rows])])
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BlockingIOError(
+            f"inference.hmc: another process is working in {folder}; wait for it, or choose another folder."
+        ) from None
+    with lock:
+        density = potential(
+            problem.network,
+            problem.coordinates,
+            problem.data.images[None],
+            problem.data.labels[None],
+            fixed={k: v[rows] for k, v in problem.fixed.items()},
+            temperature=problem.temperature,
+            precision=problem.precision,
+        )
+        yield from run_chains(
+            density,
+            problem.start[rows],
+            problem.seeds[rows],
+            problem.seed,
+            problem.plan,
+            problem.plan.first_step(len(problem.data)),
+            Checkpoints(folder),
+        )
+
+
+def run_all(problem: Problem, processes: bool) -> list[Run]:
+    """Run all chains: one process each, or one stack in this process."""
+    chains = len(problem.start)
+    if not processes:
+        runs = list(_watched(run_stack(problem, slice(0, chains)), problem.plan))
+        return [runs[-1]]
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "problem.pt"
+        torch.save(problem, file)
+        with ProcessPoolExecutor(min(chains, os.cpu_count() or 1), get_context("spawn"), _single_threaded) as pool:
+            futures = [pool.submit(_run_chain, file, chain) for chain in range(chains)]
+            for _ in track(_finished(futures, problem), "hmc", chains * problem.plan.draws):
+                pass
+            return [future.result() for future in futures]
+
+
+def _watched(runs: Iterator[Run], plan: Plan) -> Iterator[Run]:
+    yield from track(runs, "hmc", plan.warm_up + len(plan.burn_in) + plan.draws)
+
+
+def _finished(futures: list[Future], problem: Problem) -> Iterator[int]:
+    """One item for every kept draw, as it appears; ends when all chains have, or one failed."""
+    seen = 0
+    while True:
+        done, waiting = wait(futures, timeout=1, return_when=FIRST_EXCEPTION)
+        found = sum(1 for _ in problem.folder.glob("chains-*/draw-*.safetensors"))
+        yield from range(seen, found)
+        seen = max(seen, found)
+        if not waiting or any(future.exception() for future in done):
+            return
+
+
+def _run_chain(file: Path, chain: int) -> Run:
+    problem = torch.load(file, weights_only=False, mmap=True)  # our own file, written a moment ago
+    *_, run = run_stack(problem, slice(chain, chain + 1))
+    return run
+
+
+def _single_threaded() -> None:
+    """Settings of a chain's process: one thread, kept memory, and an end when its parent ends."""
+    from holdfast import machine
+
+    torch.set_num_threads(1)
+    machine.keep_freed_memory()
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: a killed parent must not leave chains behind

@@ -1,0 +1,78 @@
+"""Results: what a run of chains says of itself."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.data.dataset import Split
+from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.inference.hmc.chains import Run
+from holdfast.inference.hmc.kernel import DIVERGENT
+from holdfast.inference.hmc.presets import Plan
+
+LARGEST = 1e6  # energy errors beyond this, infinite ones too, are reported as this
+
+
+def diagnostics_of(
+    runs: Sequence[Run], plan: Plan, settings: dict[str, Any], ensemble: Ensemble, data: Split
+) -> Diagnostics:
+    """Diagnostics of the kept draws; histories chain by chain, as the draws are."""
+    chains = [(run, k) for run in runs for k in range(len(run.draws[0]))]
+    each = lambda name: [record[name][k] for run, k in chains for record in run.records]
+    errors = [max(-LARGEST, min(LARGEST, e)) for e in each("error")]
+    accepted = [int(a) for a in each("accepted")]
+    squares = [float(z[k].double().square().mean()) for run, k in chains for z in run.draws[-1:]]
+    distinct = len(chains) + sum(sum(r["accepted"][k] for r in run.records[1:]) for run, k in chains)
+    summary = {
+        "acceptance": sum(accepted) / len(accepted),
+        "acceptance_per_chain": [sum(r["accepted"][k] for r in run.records) / plan.draws for run, k in chains],
+        "rms_energy_error": math.sqrt(sum(e * e for e in errors) / len(errors)),
+        "divergences": sum(not abs(e) < DIVERGENT for e in errors),
+        "e_bfmi": [e_bfmi([record["energy"][k] for record in run.records]) for run, k in chains],
+        "step_size": [run.outcome.step for run, _ in chains],
+        "trajectory": plan.trajectory,
+        "leapfrog_steps": [sum(r["steps"] for r in run.records) / plan.draws for run, _ in chains],
+        "gradients": sum(r["steps"] for run, _ in chains for r in (*run.warm_up, *run.records)),
+        "distinct_draws": distinct,
+        "mean_square_of_z": squares,
+        "settled_before_the_first_draw": [run.outcome.settled for run, _ in chains],
+        "warm_up_trajectories": [len(run.warm_up) for run, _ in chains],
+    }
+    history = {
+        "accepted": accepted,
+        "energy_error": errors,
+        "energy": each("energy"),
+        "nll": each("nll"),
+        "mean_square_of_z": each("square"),
+    }
+    return Diagnostics("hmc", settings, summary, history, tuple(_warnings(chains, summary)))
+
+
+def e_bfmi(energies: Sequence[float]) -> float | None:
+    """Energy fraction of missing information: mean squared change of the energy over its variance (Betancourt 2016,
+    arXiv:1604.00695). Below 0.3 the momenta explore the energies too slowly. None for fewer than three draws.
+    """
+    values = torch.tensor(energies, dtype=torch.float64)
+    spread = float((values - values.mean()).square().sum())
+    return float(values.diff().square().sum()) / spread if len(values) > 2 and spread > 0 else None
+
+
+def flops(network: nn.Module, images: int) -> float:
+    """Operations of one full-batch gradient, roughly: six for each weight matrix entry and image."""
+    return 6.0 * images * sum(p.numel() for p in network.parameters() if p.ndim >= 2)
+
+
+def _warnings(chains: list[tuple[Run, int]], summary: dict[str, Any]) -> list[str]:
+    found = []
+    for number, (run, k) in enumerate(chains):
+        found += [f"Chain {number}: {note}" for note in run.outcome.notes]
+        if not run.outcome.settled:
+            found.append(f"Chain {number} was still drifting when its first draw was kept: a longer warm-up is needed.")
+        if not any(record["accepted"][k] for record in run.records):
+            found.append(f"Chain {number} never moved: all its draws are the same network.")
+    if summary["divergences"]:
+        found.append(f"{summary['divergences']} trajectories diverged: the step is too long in places.")
+    return found

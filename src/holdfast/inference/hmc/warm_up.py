@@ -1,0 +1,140 @@
+"""Warm-up: from the fits to where the posterior's mass is, while the step finds its size; then the step is frozen.
+
+Burn-in: a few trajectories of growing length at half the step, accepted without a test unless their energy error
+reaches 50 nats; at a maximum of the posterior nothing would ever be accepted at the step that suits its bulk.
+Tested: the energy error grows as the square of the step and shows after a handful of trajectories, so after every three
+(later, after a third as many as there were) the step is multiplied by
+
+    (target / rms error)^(1/2),   within 0.5 and 1.6
+
+Chains in a stack share their step: its error is theirs pooled. Six refusals in a row by any chain halve the step and
+begin the burn-in again from there. The chains count as settled once neither the mean square of z nor the likelihood
+still drifts.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, pstdev
+from typing import Any
+
+from holdfast.inference.hmc.presets import Plan
+
+GUARD = 50.0  # nats: untested trajectories with a larger error are refused
+WORST = 20.0  # nats: one very bad trajectory counts as this much
+REFUSALS = 6
+RESTARTS = 8
+DRIFT = 0.02  # of the mean square of z, between two halves of the last trajectories
+LAST = 6  # trajectories that are looked at to see whether the chains have settled
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Where the warm-up is. Everything in it can be written as JSON.
+
+    Attributes:
+        step: present step.
+        stage: how many burn-in trajectories are behind; beyond the last, trajectories are tested.
+        tested: how many tested trajectories are behind, since the last burn-in.
+        needed: how many there shall be.
+        errors: energy errors since the step last changed.
+        refusals: in a row, of each chain.
+        notes: what happened, in sentences.
+        done: whether the step is frozen.
+        settled: whether the chains had settled by then.
+    """
+
+    step: float
+    needed: int
+    stage: int = 0
+    tested: int = 0
+    errors: tuple[float, ...] = ()
+    refusals: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    restarts: int = 0
+    done: bool = False
+    settled: bool = False
+
+    def length(self, plan: Plan) -> float:
+        """How long the next trajectory shall be, before jitter."""
+        return plan.trajectory if self.tested_now(plan) else plan.burn_in[self.stage]
+
+    def next_step(self, plan: Plan) -> float:
+        """The step to take in it."""
+        return self.step if self.tested_now(plan) else 0.5 * self.step
+
+    def tested_now(self, plan: Plan) -> bool:
+        """Whether the next trajectory has a Metropolis test."""
+        return self.stage >= len(plan.burn_in)
+
+
+def advance(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> WarmUp:
+    """The state after one more trajectory.
+
+    Args:
+        state: before it.
+        plan: settings.
+        records: of all trajectories so far, the new one last: "accepted", "error", "nll", "square", a list of one
+            value per chain each.
+    """
+    last = records[-1]
+    if not state.tested_now(plan):
+        return _after_burn_in(state, last)
+    errors = state.errors + tuple(min(abs(e), WORST) for e in last["error"])
+    before = state.refusals or (0,) * len(last["accepted"])
+    refusals = tuple(0 if moved else n + 1 for moved, n in zip(last["accepted"], before, strict=True))
+    state = replace(state, tested=state.tested + 1, errors=errors, refusals=refusals)
+    if max(refusals) >= REFUSALS:
+        return _restart(state, len(records))
+    if len(errors) >= max(3, state.tested // 3) * len(refusals) or state.tested == state.needed:
+        rms = math.sqrt(fmean(e * e for e in errors))
+        factor = min(1.6, max(0.5, math.sqrt(plan.error / max(rms, 1e-9))))
+        state = replace(state, step=min(1.5, state.step * factor), errors=())
+    return _finish(state, plan, records) if state.tested >= state.needed else state
+
+
+def _after_burn_in(state: WarmUp, last: Mapping[str, Any]) -> WarmUp:
+    error = max(abs(e) for e in last["error"])
+    if not all(last["accepted"]):
+        return _smaller(state)
+    factor = min(1.0, max(0.5, math.sqrt(1.0 / max(error, 1e-9))))  # at the full step the error is four times this
+    return replace(state, stage=state.stage + 1, step=state.step * factor)
+
+
+def _smaller(state: WarmUp) -> WarmUp:
+    if state.step < 1e-8:
+        raise FloatingPointError(
+            "inference.hmc: trajectories diverge even with a step of 1e-8; check the images for extreme values and the "
+            "prior for weights far too wide."
+        )
+    return replace(state, step=0.5 * state.step)
+
+
+def _restart(state: WarmUp, number: int) -> WarmUp:
+    note = f"{REFUSALS} refusals in a row by trajectory {number}: step halved to {state.step / 2:.3g}, burn-in again."
+    state = replace(_smaller(state), errors=(), refusals=(), restarts=state.restarts + 1, tested=0)
+    again = state.restarts <= RESTARTS
+    return replace(state, notes=(*state.notes, note), stage=0 if again else state.stage)
+
+
+def _finish(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> WarmUp:
+    settled = settled_by(records[-min(LAST, state.tested) :])
+    if settled or state.needed >= 2 * plan.warm_up:
+        return replace(state, done=True, settled=settled)
+    return replace(state, needed=state.needed + max(1, plan.warm_up // 3))
+
+
+def settled_by(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether neither the mean square of z nor the likelihood drifts between two halves of some trajectories."""
+    if len(records) < 4:
+        return False
+    half = len(records) // 2
+    for k in range(len(records[0]["nll"])):
+        squares, nlls = ([r[name][k] for r in records] for name in ("square", "nll"))
+        noise = max(pstdev(squares[:half]), pstdev(squares[half:]))
+        if abs(fmean(squares[half:]) - fmean(squares[:half])) > max(DRIFT, 2 * noise):
+            return False
+        noise = max(pstdev(nlls[:half]), pstdev(nlls[half:]))
+        if abs(fmean(nlls[half:]) - fmean(nlls[:half])) > 2.5 * noise + 1.0:
+            return False
+    return True

@@ -30,7 +30,7 @@ def posterior(chains, draws, spread=0.3, apart=0.0, seed=0, method="hmc", repeat
         noise = torch.randn(chains or 1, draws // repeat, *value.shape, generator=generator)
         weights[name] = (centre + spread * noise).repeat_interleave(repeat, 1).flatten(0, 1)
     settings = {"seed": seed} | ({"chains": chains} if chains else {})
-    said = Diagnostics(method, settings, {"acceptance": 0.75, "e_bfmi": [0.9, 1.1]} if chains else {})
+    said = Diagnostics(method, settings, {"acceptance": 0.75, "e_bfmi": [0.9, 1.1, None], "step_size": [0.1, 0.3]} if chains else {})
     return Ensemble(Ensemble.from_networks(NETWORK).network, weights, said)
 
 
@@ -62,7 +62,8 @@ def test_the_same_tables_for_every_method(found):
     names = list(ensembles)
     assert list(diagnosis.samplers.ensemble) == names
     assert diagnosis.samplers.acceptance.tolist()[:2] == [0.75, 0.75]
-    assert diagnosis.samplers.e_bfmi[0] == pytest.approx(1.0)
+    assert diagnosis.samplers.e_bfmi[0] == 0.9  # the worst chain
+    assert diagnosis.samplers.step_size[0] == pytest.approx(0.2)
     assert diagnosis.samplers.distinct.tolist() == [180, 60, 20, 1]
     families = [
         "true_class_log_probability",

@@ -208,7 +208,7 @@ class _Findings:
         said = ensemble.diagnostics
         summary = said.summary if said else {}
         row = {"method": said.method if said else "unknown", "chains": self.chains or math.nan, "draws": len(ensemble)}
-        return row | {"distinct": distinct_draws(ensemble)} | {k: _figure(summary.get(k)) for k in SAMPLER}
+        return row | {"distinct": distinct_draws(ensemble)} | {k: _figure(k, summary.get(k)) for k in SAMPLER}
 
     def _agree(self, logits: Tensor, held: tuple[str, Tensor] | None) -> None:
         self.agreement.append({"with": "between chains", **agreement_between_chains(logits, self.chains)})
@@ -270,11 +270,13 @@ def _reference(
     return "reference", log_predictive(reference.logits(data.images, memory=memory).double())
 
 
-def _figure(value: Any) -> float:
-    """A sampler's figure; of one per chain, the mean."""
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value):
-        return float(sum(value) / len(value))
-    return float(value) if isinstance(value, int | float) else math.nan
+def _figure(name: str, value: Any) -> float:
+    """A sampler's figure; of one per chain, the mean, or the smallest where small is bad."""
+    several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    known = [float(v) for v in several if isinstance(v, int | float)]
+    if not known:
+        return math.nan
+    return min(known) if name == "e_bfmi" else sum(known) / len(known)
 
 
 def _row(frame: "DataFrame", ensemble: str, **where: str) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ def to_arviz(ensemble: Ensemble, data: Split, *, memory: int = MEMORY) -> "DataT
     Raises:
         ImportError: xarray is not installed; the message says how to get it.
     """
-    xarray = _xarray()
+    xarray = require_xarray()
     chains = chains_of(ensemble)
     log_p = by_chain(ensemble.logits(data.images, memory=memory).double().log_softmax(-1), chains)
     true = log_p.gather(-1, data.labels.expand(log_p.shape[:-1])[..., None])[..., 0]
@@ -80,6 +80,18 @@ def write_arviz(path: str | os.PathLike, ensemble: Ensemble, data: Split, *, mem
     return path
 
 
+def require_xarray() -> Any:
+    """The module xarray; an `ImportError` that says what to install where it or h5netcdf is missing."""
+    try:
+        import h5netcdf  # noqa: F401, xarray asks for it only when the file is written
+        import xarray
+    except ImportError as error:
+        raise ImportError(
+            f"diagnostics.to_arviz: {error.name} is not installed; use pip install 'holdfast[arviz]'."
+        ) from error
+    return xarray
+
+
 def _stats(ensemble: Ensemble, chains: int | None) -> dict[str, Any]:
     """Curves of the sampler that have one value per draw."""
     import numpy as np
@@ -95,14 +107,3 @@ def _stats(ensemble: Ensemble, chains: int | None) -> dict[str, Any]:
 
 def _array(values: Tensor) -> Any:
     return values.detach().cpu().numpy()
-
-
-def _xarray() -> Any:
-    try:
-        import h5netcdf  # noqa: F401, xarray asks for it only when the file is written
-        import xarray
-    except ImportError as error:
-        raise ImportError(
-            f"diagnostics.to_arviz: {error.name} is not installed; use pip install 'holdfast[arviz]'."
-        ) from error
-    return xarray

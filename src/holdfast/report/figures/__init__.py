@@ -5,7 +5,19 @@ from holdfast.report.figures.curves import curves
 from holdfast.report.figures.differences import differences
 from holdfast.report.figures.forest import by_attack, by_subset
 from holdfast.report.figures.layers import layers
+from holdfast.report.figures.mixing import mixing
 from holdfast.report.figures.radii import accuracy, survival
 from holdfast.report.figures.scatter import scatter
 
-__all__ = ["Plot", "accuracy", "by_attack", "by_subset", "curves", "differences", "layers", "scatter", "survival"]
+__all__ = [
+    "Plot",
+    "accuracy",
+    "by_attack",
+    "by_subset",
+    "curves",
+    "differences",
+    "layers",
+    "mixing",
+    "scatter",
+    "survival",
+]

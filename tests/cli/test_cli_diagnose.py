@@ -1,0 +1,101 @@
+"""`holdfast diagnose`: tables, files, and what a user can get wrong."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from holdfast.cli import app
+from holdfast.diagnostics import Diagnosis
+from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.networks import fc2
+
+FEW = ["--data", "fashion-mini", "--points", "10", "--images", "20"]
+
+
+def run(*arguments):
+    return CliRunner(env={"COLUMNS": "100"}).invoke(app, ["diagnose", *map(str, arguments)])
+
+
+@pytest.fixture(autouse=True)
+def untuned(monkeypatch):
+    """The command tunes its process; the tests share theirs with others."""
+    monkeypatch.setattr("holdfast.machine.tune", dict)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two banks that say their network, a folder of two chains, and one bank that says nothing."""
+    path = tmp_path_factory.mktemp("banks")
+    (path / "chains").mkdir()
+    for seed in range(3):
+        networks = [fc2((1, 28, 28), 10, width=8, seed=10 * seed + s) for s in range(8)]
+        ensemble = Ensemble.from_networks(networks)
+        chains = 2 if seed == 0 else 1
+        said = Diagnostics("hmc", {"chains": chains, "seed": seed}, {"acceptance": 0.8, "rms_energy_error": 0.6})
+        ensemble = Ensemble(ensemble.network, ensemble.weights, said)
+        ensemble.save(path / "hmc.safetensors" if seed == 0 else path / "chains" / f"chain-{seed:02}.safetensors")
+    network = fc2((1, 28, 28), 10, width=8)
+    del network.recipe
+    Ensemble.from_networks(network).save(path / "plain.safetensors", data={"name": "mnist", "checksum": "other"})
+    return path
+
+
+def test_tables_and_files(folder, tmp_path):
+    made = run(
+        folder / "hmc.safetensors", folder / "chains", *FEW, "--reference", "hmc", "--json", tmp_path / "found.json",
+        "--figures", tmp_path / "figures",
+    )  # fmt: skip
+    assert made.exit_code == 0, made.output
+    text = " ".join(made.output.split())
+    assert "hmc ensemble of 2 local chains 8 8 2 0.80 0.60" in text
+    assert "chains ensemble of 2 local chains 16 16 2" in text
+    assert "log p(true class)" in text
+    assert "chains hmc" in text
+    assert "not resolved" in text
+    assert "converged" not in text
+    found = Diagnosis.from_json(json.loads((tmp_path / "found.json").read_text()))
+    assert list(found.verdicts) == ["hmc", "chains"]
+    assert found.settings["images"] == 20
+    assert (tmp_path / "figures" / "mixing_hmc.png").read_bytes().startswith(b"\x89PNG")
+    assert "R-hat" in (tmp_path / "figures" / "mixing_chains.svg").read_text()
+
+
+def test_export_for_arviz(folder, tmp_path):
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    made = run(folder / "hmc.safetensors", *FEW, "--export", tmp_path / "draws")
+    assert made.exit_code == 0, made.output
+    with xarray.open_datatree(tmp_path / "draws" / "hmc.nc", engine="h5netcdf") as tree:
+        assert tree["log_likelihood/label"].shape == (2, 4, 10)
+
+
+def test_a_bank_that_does_not_say_its_network(folder):
+    made = run(folder / "plain.safetensors", *FEW)
+    assert isinstance(made.exception, ValueError)
+    assert "does not say which network it belongs to; pass --network" in str(made.exception)
+    with pytest.warns(UserWarning, match="was inferred from mnist, not from fashion-mini"):
+        made = run(folder / "plain.safetensors", *FEW, "--network", "fc2", "--width", 8)
+    assert made.exit_code == 0, made.output
+    assert "one network" in made.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["hmc.safetensors", *FEW, "--network", "fc2", "--reference", "x"], "there is no file x"),
+        (["hmc.safetensors", "hmc.safetensors", *FEW], "the same bank is given twice"),
+        (["none.safetensors", *FEW], "there is no file"),
+        (["hmc.safetensors", *FEW, "--k", "200"], r"k must lie in"),
+        (["hmc.safetensors", *FEW, "--norm", "l7"], "norm must be"),
+    ],
+)
+def test_errors(folder, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    made = run(*arguments)
+    assert isinstance(made.exception, ValueError | OSError)
+    assert words in str(made.exception)
+
+
+def test_help_has_examples():
+    assert "holdfast diagnose hmc.safetensors --data mnist" in " ".join(run("--help").output.split())

@@ -30,7 +30,8 @@ def posterior(chains, draws, spread=0.3, apart=0.0, seed=0, method="hmc", repeat
         noise = torch.randn(chains or 1, draws // repeat, *value.shape, generator=generator)
         weights[name] = (centre + spread * noise).repeat_interleave(repeat, 1).flatten(0, 1)
     settings = {"seed": seed} | ({"chains": chains} if chains else {})
-    said = Diagnostics(method, settings, {"acceptance": 0.75, "e_bfmi": [0.9, 1.1, None], "step_size": [0.1, 0.3]} if chains else {})
+    summary = {"acceptance": 0.75, "e_bfmi": [0.9, 1.1, None], "step_size": [0.1, 0.3]}
+    said = Diagnostics(method, settings, summary if chains else {})
     return Ensemble(Ensemble.from_networks(NETWORK).network, weights, said)
 
 

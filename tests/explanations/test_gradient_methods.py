@@ -260,3 +260,10 @@ def test_bad_settings_are_refused():
         saliency(network, x, 5)
     with pytest.raises(ValueError, match=r"completeness_error: expected maps of shape \(1, 4, 3\)"):
         completeness_error(network, x, torch.zeros(4, 3))
+
+
+@EVERY
+def test_a_network_in_training_mode_is_refused(method):
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(images()[0].numel(), 3)).to(images().dtype)
+    with pytest.raises(ValueError, match=r"module '1' \(Dropout\) is in training mode; call eval\(\)"):
+        method(network, images())

@@ -273,7 +273,7 @@ def test_errors_name_the_call_what_came_and_what_to_do():
             TypeError,
             "lrp: images are torch.float64 on cpu, the weights torch.float32 on cpu",
         ),
-        (lambda: lrp(3, X), TypeError, "lrp: expected an Ensemble or an nn.Module, got int"),
+        (lambda: lrp(3, X), TypeError, "lrp: expected an Ensemble or a torch.nn.Module, got int"),
         (lambda: lrp(e, X, 4), ValueError, r"labels must lie in 0..3 for 4 classes, got values from 4 to 4"),
         (lambda: lrp(e, X, torch.zeros(3, dtype=torch.int64)), ValueError, "expected 7 labels, one per image"),
         (lambda: lrp(e, X, torch.zeros(7)), TypeError, "labels must be a tensor of integers"),

@@ -55,7 +55,7 @@ def test_same_bytes_under_every_memory_budget():
 def test_the_top_has_its_size_whatever_the_ties(draws, pixels, top, values):
     maps = torch.randint(-values, values + 1, (draws, 2, pixels)).double()
     share = reduce_draws(maps, (), top).top_share
-    count = max(1, round(pixels * top / 100))
+    count = max(1, int(pixels * top / 100 + 1e-9))
     torch.testing.assert_close(share.sum(-1), torch.full((2,), float(count), dtype=torch.float64))
     for b in range(2):
         for p in range(pixels):

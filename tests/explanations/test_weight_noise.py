@@ -16,7 +16,7 @@ def network(seed=0):
     made = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)).double()
     with torch.no_grad():
         made[1].running_mean.normal_()
-    return made
+    return made.eval()
 
 
 def test_parameters_are_multiplied_and_buffers_kept():

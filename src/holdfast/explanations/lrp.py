@@ -12,15 +12,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_images, check_labels
+from holdfast.checks import check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.explanations.relevance.composites import Composite, composite
 from holdfast.explanations.relevance.explainer import Explainer, pieces
-from holdfast.explanations.relevance.heatmap import INPUT, check_evaluation, trace
+from holdfast.explanations.relevance.heatmap import INPUT, trace
 from holdfast.explanations.relevance.reductions import Reduction, parts, reduction
 from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, check_start
 from holdfast.explanations.relevance.tape import module_names
+from holdfast.explanations.target import as_ensemble, check_fit
 from holdfast.progress import track
 from holdfast.tiles import MEMORY, Tile
 
@@ -112,26 +113,6 @@ def strongest_units(ensemble: Ensemble | nn.Module, x: Tensor, layer: str, *, me
             weights = {k: v[tile.draws] for k, v in ensemble.weights.items()}
             found[tile.draws, tile.images] = torch.vmap(one, (0, None))(weights, x[tile.images])
     return found
-
-
-def as_ensemble(call: str, ensemble: Ensemble | nn.Module) -> Ensemble:
-    """An ensemble as it is; a module in evaluation mode as an ensemble of one."""
-    if isinstance(ensemble, nn.Module):
-        check_evaluation(call, ensemble)
-        return Ensemble.from_networks(ensemble)
-    if not isinstance(ensemble, Ensemble):
-        raise TypeError(f"{call}: expected an Ensemble or an nn.Module, got {type(ensemble).__name__}.")
-    return ensemble
-
-
-def check_fit(call: str, ensemble: Ensemble, x: Tensor) -> None:
-    """Images must be a sound batch, of the weights' floating-point type and on their device."""
-    check_images(call, x)
-    if (x.dtype, x.device) != (ensemble.dtype, ensemble.device):
-        raise TypeError(
-            f"{call}: images are {x.dtype} on {x.device}, the weights {ensemble.dtype} on {ensemble.device}; "
-            "use x.to(ensemble.device, ensemble.dtype)."
-        )
 
 
 def _all_draws(explain: Explainer, x: Tensor, targets: dict, memory: int) -> dict[str, Tensor]:

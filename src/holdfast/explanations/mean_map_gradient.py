@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.ensemble import Ensemble
-from holdfast.explanations.lrp import as_ensemble, check_fit, class_targets
+from holdfast.explanations.lrp import class_targets
 from holdfast.explanations.relevance.composites import Composite, composite
 from holdfast.explanations.relevance.explainer import Explainer
 from holdfast.explanations.relevance.heatmap import INPUT
 from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, check_start
+from holdfast.explanations.target import as_ensemble, check_fit
 from holdfast.progress import track
 from holdfast.tiles import MEMORY, Tile
 

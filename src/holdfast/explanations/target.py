@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from holdfast.checks import check_images, check_labels
 from holdfast.ensemble import Ensemble, log_predictive, skeleton
+from holdfast.explanations.relevance.heatmap import check_evaluation
 from holdfast.tiles import MEMORY
 
 Named = Literal["score", "margin", "log_probability", "log_predictive"]
@@ -26,7 +27,7 @@ Target = Tensor | int | None
 
 
 def as_ensemble(call: str, model: Ensemble | nn.Module, *, differentiable: bool = False) -> Ensemble:
-    """An ensemble as it is, or a network as an ensemble of one that shares the network's memory.
+    """An ensemble as it is, or a network in evaluation mode as an ensemble of one that shares the network's memory.
 
     Args:
         call: the name of the function whose argument this is, for the message.
@@ -42,8 +43,19 @@ def as_ensemble(call: str, model: Ensemble | nn.Module, *, differentiable: bool 
         return model
     if not isinstance(model, nn.Module):
         raise TypeError(f"{call}: expected an Ensemble or a torch.nn.Module, got {type(model).__name__}.")
+    check_evaluation(call, model)
     tensors = (*model.named_parameters(), *model.named_buffers())
     return Ensemble(skeleton(model), {k: (v if differentiable else v.detach())[None] for k, v in tensors})
+
+
+def check_fit(call: str, ensemble: Ensemble, x: Tensor) -> None:
+    """Images must be a sound batch, of the weights' floating-point type and on their device."""
+    check_images(call, x)
+    if (x.dtype, x.device) != (ensemble.dtype, ensemble.device):
+        raise TypeError(
+            f"{call}: images are {x.dtype} on {x.device}, the weights {ensemble.dtype} on {ensemble.device}; "
+            "use x.to(ensemble.device, ensemble.dtype) or ensemble.to(x.device, x.dtype)."
+        )
 
 
 def settle(
@@ -76,12 +88,7 @@ def settle(
     tensor([1, 1, 1, 1])
     """
     ensemble = as_ensemble(call, model, differentiable=differentiable)
-    check_images(call, x)
-    if x.dtype != ensemble.dtype or x.device != ensemble.device:
-        raise TypeError(
-            f"{call}: images are {x.dtype} on {x.device}, the weights {ensemble.dtype} on {ensemble.device}; "
-            "use x.to(ensemble.device, ensemble.dtype) or ensemble.to(x.device, x.dtype)."
-        )
+    check_fit(call, ensemble, x)
     if target is None:
         logits = ensemble.logits(x.detach(), memory=memory)
         _check_logits(call, logits, len(x))

@@ -9,7 +9,7 @@ from holdfast.inference.deep_ensemble import deep_ensemble
 from holdfast.inference.laplace import laplace
 from holdfast.inference.low_rank import low_rank
 from holdfast.inference.mc_dropout import mc_dropout
-from holdfast.inference.mean_field import MeanField, fit_mean_field, mean_field
+from holdfast.inference.mean_field import MeanField, Start, fit_mean_field, mean_field
 from holdfast.inference.prior_draws import prior_draws
 from holdfast.inference.priors import FanIn, Isotropic, Prior
 from holdfast.inference.sgd import sgd
@@ -24,6 +24,7 @@ __all__ = [
     "MeanField",
     "Path",
     "Prior",
+    "Start",
     "Training",
     "adversarial",
     "deep_ensemble",

@@ -32,6 +32,7 @@ from holdfast.inference.mean_field import (
 from holdfast.inference.noise import WeightNoise
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import stream
+from holdfast.inference.standardised import fit_standardised
 from holdfast.inference.statistics import refresh_statistics
 from holdfast.inference.training import (
     Training,
@@ -39,7 +40,6 @@ from holdfast.inference.training import (
     as_ensemble,
     categorical,
     check_count,
-    check_problem,
     check_temperature,
     initial_weights,
     private_random_state,
@@ -58,6 +58,7 @@ def low_rank(
     temperature: float = 1.0,
     training: Training = DEFAULT,
     start: Start = START,
+    standardise: bool = True,
 ) -> Ensemble:
     """Fit a low-rank plus diagonal posterior and draw an ensemble from it.
 
@@ -71,6 +72,7 @@ def low_rank(
         temperature: weight of the divergence; 1 is Bayes' rule.
         training: epochs, batch size, optimiser, learning rate and its schedule.
         start: initial scales, and the learning rate of the deviations.
+        standardise: fit to images of mean 0 and variance 1, as `mean_field` does.
 
     Raises:
         ValueError: for data that do not fit the network, or settings out of range.
@@ -81,11 +83,26 @@ def low_rank(
     7
     """
     call = "inference.low_rank"
-    shell = check_problem(call, network, data)
     for name, value in (("draws", draws), ("rank", rank)):
         check_count(call, name, value)
     check_temperature(call, temperature)
     believed = as_prior(call, prior)
+    fit = lambda shell: _fit(shell, data, seed, draws, rank, believed, temperature, training, start)
+    return fit_standardised(call, network, data, standardise, fit)
+
+
+def _fit(
+    network: nn.Module,
+    data: Split,
+    seed: int,
+    draws: int,
+    rank: int,
+    believed: Prior,
+    temperature: float,
+    training: Training,
+    start: Start,
+) -> Ensemble:
+    shell = skeleton(network).train()
     weights, buffers = initial_weights(network, [seed], data)
     scale = random_parameters(network, believed)
     fixed = {k: v[0] for k, v in (*weights.items(), *buffers.items()) if k not in scale}

@@ -24,6 +24,7 @@ from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.noise import Estimator, WeightNoise
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import stream
+from holdfast.inference.standardised import fit_standardised
 from holdfast.inference.statistics import refresh_statistics
 from holdfast.inference.training import (
     Training,
@@ -145,7 +146,9 @@ def mean_field(
     estimator: Estimator = "auto",
     temperature: float = 1.0,
     training: Training = DEFAULT,
+    start: Start = START,
     initial: Ensemble | None = None,
+    standardise: bool = True,
 ) -> Ensemble:
     """Fit a mean-field posterior and draw an ensemble from it.
 
@@ -161,7 +164,12 @@ def mean_field(
         estimator: "auto", "local" or "flipout", see `holdfast.inference.noise`.
         temperature: weight of the divergence; 1 is Bayes' rule.
         training: epochs, batch size, optimiser, learning rate and its schedule.
+        start: initial scales, and the learning rate of the deviations.
         initial: a trained network for the initial means, in place of He-scaled ones.
+        standardise: fit the posterior to images of mean 0 and variance 1, one mean and one deviation for all pixels,
+            and let the first layer of the draws take up the change, see `holdfast.inference.standardised`. Done only
+            where that is exact, and not with `initial`; the settings say which. Priors are those of the standardised
+            inputs.
 
     Returns:
         the draws. Their diagnostics give the ELBO and its parts in nats per image, how much the ELBO still rose over
@@ -175,14 +183,19 @@ def mean_field(
     >>> len(mean_field(nn.Linear(2, 2), data, seed=0, draws=7, training=Training(epochs=3)))
     7
     """
-    check_count("inference.mean_field", "draws", draws)
-    posterior = fit_mean_field(
-        network, data, seed=seed, prior=prior, estimator=estimator, temperature=temperature, training=training,
-        initial=initial,
-    )  # fmt: skip
-    diagnostics = posterior.diagnostics
-    settings = {**diagnostics.settings, "draws": draws}
-    return replace(posterior.sample(draws, seed=seed, data=data), diagnostics=replace(diagnostics, settings=settings))
+    call = "inference.mean_field"
+    check_count(call, "draws", draws)
+
+    def fit(shell: nn.Module) -> Ensemble:
+        posterior = fit_mean_field(
+            shell, data, seed=seed, prior=prior, estimator=estimator, temperature=temperature, training=training,
+            start=start, initial=initial,
+        )  # fmt: skip
+        return posterior.sample(draws, seed=seed, data=data)
+
+    ensemble = fit_standardised(call, network, data, standardise and initial is None, fit)
+    diagnostics = ensemble.diagnostics
+    return replace(ensemble, diagnostics=replace(diagnostics, settings={**diagnostics.settings, "draws": draws}))
 
 
 def fit_mean_field(
@@ -200,8 +213,7 @@ def fit_mean_field(
     """Fit a mean-field posterior and keep its means and deviations; arguments as in `mean_field`.
 
     Args:
-        network, data, seed, prior, estimator, temperature, training, initial: see `mean_field`.
-        start: initial scales, and the learning rate of the deviations.
+        network, data, seed, prior, estimator, temperature, training, start, initial: see `mean_field`.
     """
     call = "inference.mean_field"
     shell = check_problem(call, network, data)

@@ -30,7 +30,7 @@ from holdfast.inference.hmc.layers import plain_layers
 from holdfast.inference.hmc.precision import Precision, choose
 from holdfast.inference.hmc.presets import Mass, Name, Plan, plan_of
 from holdfast.inference.hmc.processes import Problem, run_all
-from holdfast.inference.hmc.results import diagnostics_of, flops
+from holdfast.inference.hmc.results import diagnostics_of, flops, prior_logit_sd
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import train_members
@@ -110,7 +110,8 @@ def hmc(
     fixed = {k: v.repeat_interleave(plan.draws, 0) for k, v in problem.fixed.items()}
     names = [k for k, _ in (*network.named_parameters(), *network.named_buffers())]
     ensemble = as_ensemble(network, {k: ({**weights, **fixed})[k] for k in names}, {})
-    return replace(ensemble, diagnostics=diagnostics_of(runs, plan, settings, ensemble, data))
+    spread = prior_logit_sd(network, problem.coordinates, problem.fixed, data.images, temperature, seed)
+    return replace(ensemble, diagnostics=diagnostics_of(runs, plan, settings, spread))
 
 
 def _weights(runs: list[Run], problem: Problem) -> dict[str, Tensor]:

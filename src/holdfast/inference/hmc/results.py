@@ -1,24 +1,24 @@
 """Results: what a run of chains says of itself."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
-from holdfast.data.dataset import Split
-from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.ensemble import Diagnostics
 from holdfast.inference.hmc.chains import Run
+from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.kernel import DIVERGENT
 from holdfast.inference.hmc.presets import Plan
+from holdfast.inference.seeds import stream
 
 LARGEST = 1e6  # energy errors beyond this, infinite ones too, are reported as this
 
 
-def diagnostics_of(
-    runs: Sequence[Run], plan: Plan, settings: dict[str, Any], ensemble: Ensemble, data: Split
-) -> Diagnostics:
+def diagnostics_of(runs: Sequence[Run], plan: Plan, settings: dict[str, Any], logit_sd: float) -> Diagnostics:
     """Diagnostics of the kept draws; histories chain by chain, as the draws are."""
     chains = [(run, k) for run in runs for k in range(len(run.draws[0]))]
     each = lambda name: [record[name][k] for run, k in chains for record in run.records]
@@ -39,6 +39,7 @@ def diagnostics_of(
         "distinct_draws": distinct,
         "mean_square_of_z": squares,
         "settled_before_the_first_draw": [run.outcome.settled for run, _ in chains],
+        "prior_logit_sd": logit_sd,
         "warm_up_trajectories": [len(run.warm_up) for run, _ in chains],
     }
     history = {
@@ -49,6 +50,28 @@ def diagnostics_of(
         "mean_square_of_z": each("square"),
     }
     return Diagnostics("hmc", settings, summary, history, tuple(_warnings(chains, summary)))
+
+
+def prior_logit_sd(
+    network: nn.Module,
+    coordinates: Coordinates,
+    fixed: Mapping[str, Tensor],
+    images: Tensor,
+    temperature: float,
+    seed: int,
+) -> float:
+    """Standard deviation of a logit over draws from the prior, pooled over some images: 3 to 5 is sensible."""
+    z = torch.randn(32, coordinates.size, generator=stream(seed, "prior logits"), dtype=images.dtype)
+    z /= math.sqrt(temperature)  # the coordinates hold the tempered prior
+    images = images[:: max(1, len(images) // 50)]
+    with torch.no_grad():
+        logits = [
+            functional_call(
+                network, {**_one(coordinates.parameters(row[None].to(images.device))), **_one(fixed)}, (images,)
+            )
+            for row in z
+        ]
+    return float(torch.stack(logits).var(0).mean().sqrt())
 
 
 def e_bfmi(energies: Sequence[float]) -> float | None:

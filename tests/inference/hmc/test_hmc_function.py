@@ -1,0 +1,153 @@
+"""hmc: the public function on small networks: accuracy, seeds, layout of draws, diagnostics, mass, errors."""
+
+import json
+import math
+
+import pytest
+import torch
+from problems import Residual, accuracy, blobs
+from torch import nn
+
+from holdfast.data import Split
+from holdfast.inference import Isotropic, Path, Training
+from holdfast.inference.hmc import Plan, hmc
+from holdfast.networks import conv, fc2, normalised
+
+QUICK = Plan(chains=2, draws=4, warm_up=6, burn_in=(0.3,), start=Training(epochs=3, batch_size=32))
+
+
+def network(dtype=torch.float32):
+    return normalised(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)), 0.5, 0.3).to(dtype)
+
+
+def test_smoke_preset_learns():
+    data = blobs(300)
+    ensemble = hmc(normalised(fc2((4,), 3, width=16), 0.5, 0.3), data, seed=0, preset="smoke")
+    assert len(ensemble) == 20
+    assert accuracy(ensemble, blobs(200, seed=7)) > 0.9
+    summary = ensemble.diagnostics.summary
+    assert 0.3 < summary["acceptance"] <= 1
+    assert summary["divergences"] == 0
+    assert 2 < summary["distinct_draws"] <= 20
+
+
+def test_diagnostics_are_complete_and_json():
+    found = hmc(network(), blobs(60), seed=0, preset=QUICK, temperature=0.5).diagnostics
+    json.loads(json.dumps({"a": found.settings, "b": found.summary, "c": found.history}, allow_nan=False))
+    assert found.settings["chains"] == 2
+    assert found.settings["temperature"] == 0.5
+    wanted = {"acceptance", "rms_energy_error", "divergences", "e_bfmi", "step_size", "trajectory", "leapfrog_steps"}
+    assert wanted | {"gradients", "distinct_draws", "prior_logit_sd"} <= found.summary.keys()
+    assert all(len(found.history[name]) == 8 for name in ("accepted", "energy_error", "energy"))
+    assert set(found.history["accepted"]) <= {0, 1}
+    assert sum(found.history["accepted"]) / 8 == found.summary["acceptance"]
+    assert "converged" not in json.dumps([found.summary, list(found.warnings)])
+
+
+def test_draws_are_chain_by_chain_and_repeats_are_kept():
+    ensemble = hmc(network(), blobs(60), seed=3, preset=Plan(**{**QUICK.__dict__, "draws": 12, "error": 3.0}))
+    accepted = ensemble.diagnostics.history["accepted"]
+    weights = next(v for k, v in ensemble.weights.items() if k.endswith("weight"))
+    assert 0 < sum(accepted) < 24
+    for i in range(24):
+        if i % 12:
+            assert torch.equal(weights[i], weights[i - 1]) == (accepted[i] == 0)
+    assert not torch.equal(weights[11], weights[12])
+    distinct = len({w.numpy().tobytes() for w in weights})
+    assert ensemble.diagnostics.summary["distinct_draws"] == distinct
+
+
+def test_same_seed_same_bytes():
+    model, random = network(), torch.get_rng_state()
+    first, again = (hmc(model, blobs(60), seed=1, preset=QUICK) for _ in range(2))
+    other = hmc(model, blobs(60), seed=2, preset=QUICK)
+    for name, value in first.weights.items():
+        assert torch.equal(value, again.weights[name])
+    assert any(not torch.equal(v, other.weights[k]) for k, v in first.weights.items())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_the_posterior_of_a_linear_network_is_the_exact_one():
+    # nn.Linear(1, 2): the difference of its rows on constant images, by quadrature; through fits, warm-up and chains
+    data = Split(torch.ones(12, 1, dtype=torch.float64), (torch.arange(12) < 9).long())
+    plan = Plan(chains=16, draws=60, warm_up=15, burn_in=(0.3,), trajectory=0.6, start=Training(epochs=2))
+    model = nn.Linear(1, 2, bias=False).double()
+    ensemble = hmc(model, data, seed=0, preset=plan, prior=Isotropic(0.5), temperature=0.7)
+    draws = (ensemble.weights["weight"][:, 1, 0] - ensemble.weights["weight"][:, 0, 0]).view(16, 60)
+    grid = torch.linspace(-8, 8, 2001, dtype=torch.float64)
+    likelihood = 9 * nn.functional.logsigmoid(grid) + 3 * nn.functional.logsigmoid(-grid)
+    mass = ((likelihood - grid.square() / 2) / 0.7).softmax(0)  # prior variance 2 * 0.5
+    mean = float(mass @ grid)
+    variance = float(mass @ grid.square()) - mean**2
+    error = lambda values: 4.5 * float(values.mean(1).std()) / math.sqrt(16)
+    assert abs(float(draws.mean()) - mean) < error(draws)
+    squares = (draws - mean).square()
+    assert abs(float(squares.mean()) - variance) < error(squares)
+
+
+def test_mass_leaves_the_posterior_alone():
+    data = blobs(60, dtype=torch.float64)
+    plan = Plan(chains=8, draws=60, warm_up=15, burn_in=(0.3,), start=Training(epochs=3))
+    probe = blobs(20, seed=9, dtype=torch.float64).images
+    means, errors = [], []
+    for mass in ("prior", "kron_in"):
+        ensemble = hmc(network(torch.float64), data, seed=0, preset=plan, mass=mass)
+        found = ensemble.logits(probe).softmax(-1)[..., 0].view(8, 60, 20).mean(1)
+        means.append(found.mean(0))
+        errors.append(found.std(0) / math.sqrt(8))
+    gap = (means[0] - means[1]).abs() / (errors[0].square() + errors[1].square()).sqrt()
+    assert float(gap.max()) < 5.5
+    assert float(gap.square().mean()) < 4
+
+
+def test_approach_starts_the_chains_at_the_posteriors_mass(tmp_path):
+    near = Path(epochs=5, batch_size=20, step=1e-3, cycles=1, exploration=0.0)
+    plan = Plan(**{**QUICK.__dict__, "approach": near})
+    ensemble = hmc(network(), blobs(100), seed=0, preset=plan, folder=tmp_path)
+    assert (tmp_path / "approach.safetensors").exists()
+    assert accuracy(ensemble, blobs(100, seed=7)) > 0.9
+    again = hmc(network(), blobs(100), seed=0, preset=plan, folder=tmp_path)
+    assert all(torch.equal(v, again.weights[k]) for k, v in ensemble.weights.items())
+
+
+def test_convolutions_and_networks_with_fixed_parameters():
+    data = blobs(12, (1, 16, 16))
+    ensemble = hmc(conv((1, 16, 16), 3, width=2), data, seed=0, preset=Plan(chains=2, draws=2, warm_up=3))
+    assert ensemble.logits(data.images).shape == (4, 12, 3)
+    layered = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
+    ensemble = hmc(layered, blobs(30), seed=0, preset=QUICK)
+    scales = ensemble.weights["1.weight"].view(2, 4, 6)
+    assert torch.equal(scales[:, 0], scales[:, -1])  # point estimates of each chain's fit
+    assert not torch.equal(scales[0, 0], scales[1, 0])
+
+
+def test_global_settings_and_the_network_are_left_alone():
+    model = network()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.train()
+    hmc(model, blobs(40), seed=0, preset=QUICK)
+    assert model.training
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"temperature": 0.0}, r"inference.hmc: temperature must lie in \(0, "),
+        ({"preset": "quick"}, "inference.hmc: preset must be 'smoke'"),
+        ({"prior": "flat"}, "inference.hmc: prior must be"),
+        ({"precision": "int8"}, "inference.hmc: precision must be"),
+        ({"draws": 0}, "draws must be a whole number"),
+        ({"network": Residual(), "data": blobs(8, (1, 6, 6))}, "layer norm is batch normalisation"),
+        (
+            {"network": conv((1, 16, 16), 3, width=2), "data": blobs(8, (1, 16, 16)), "mass": "kron_in"},
+            "mass='kron_in' needs a plain network of linear layers; use mass='prior'",
+        ),
+    ],
+)
+def test_bad_calls(change, match):
+    arguments = {"network": network(), "data": blobs(20), "seed": 0, "preset": QUICK, **change}
+    with pytest.raises(ValueError, match=match):
+        hmc(arguments.pop("network"), arguments.pop("data"), **arguments)

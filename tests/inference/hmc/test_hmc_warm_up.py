@@ -1,0 +1,131 @@
+"""Warm-up: the step follows the energy errors, stuck chains begin again, drifting chains wait."""
+
+import math
+
+import pytest
+
+from holdfast.inference.hmc.presets import PRESETS, Plan, plan_of
+from holdfast.inference.hmc.warm_up import GUARD, REFUSALS, WarmUp, advance, settled_by
+
+PLAN = Plan(burn_in=(0.3, 0.6), warm_up=9)
+
+
+def record(error=0.1, accepted=True, nll=100.0, square=1.0):
+    return {"error": [error], "accepted": [accepted], "nll": [nll], "square": [square]}
+
+
+def walk(state, plan, records):
+    seen = []
+    for r in records:
+        seen.append(r)
+        state = advance(state, plan, seen)
+    return state
+
+
+def under_test(**changes):
+    return WarmUp(**{"step": 0.01, "needed": 9, "stage": 2, **changes})
+
+
+def test_burn_in_takes_half_steps_of_growing_length_without_a_test():
+    state = WarmUp(step=0.01, needed=9)
+    assert not state.tested_now(PLAN)
+    assert (state.length(PLAN), state.next_step(PLAN)) == (0.3, 0.005)
+    state = advance(state, PLAN, [record()])
+    assert (state.length(PLAN), state.next_step(PLAN)) == (0.6, 0.005)
+    state = advance(state, PLAN, [record()] * 2)
+    assert state.tested_now(PLAN)
+    assert (state.length(PLAN), state.next_step(PLAN)) == (PLAN.trajectory, 0.01)
+
+
+def test_a_refused_burn_in_is_taken_again_with_half_the_step():
+    state = advance(WarmUp(step=0.01, needed=9), PLAN, [record(GUARD + 1, accepted=False)])
+    assert (state.stage, state.step) == (0, 0.005)
+
+
+def test_a_large_error_in_the_burn_in_makes_the_step_smaller():
+    assert advance(WarmUp(step=0.01, needed=9), PLAN, [record(2.0)]).step == pytest.approx(0.01 / math.sqrt(2))
+    assert advance(WarmUp(step=0.01, needed=9), PLAN, [record(0.1)]).step == 0.01
+
+
+@pytest.mark.parametrize(
+    ("errors", "factor"),
+    [
+        ((1.6, -1.6, 1.6), math.sqrt(0.5)),
+        ((0.5, -0.5, 0.5), math.sqrt(1.6)),
+        ((0.001, 0.0, 0.0), 1.6),
+        ((100.0, 5.0, math.inf), 0.5),
+    ],
+)
+def test_step_follows_the_errors_of_three_trajectories(errors, factor):
+    state = walk(under_test(), PLAN, [record(e) for e in errors[:2]])
+    assert state.step == 0.01
+    assert walk(under_test(), PLAN, [record(e) for e in errors]).step == pytest.approx(0.01 * factor)
+
+
+def test_the_step_ends_where_errors_are_as_wanted():
+    # errors that grow as the square of the step: 0.8 nats at 0.02
+    state, seen = under_test(step=0.003, needed=24), []
+    while not state.done:
+        seen.append(record(0.8 * (state.step / 0.02) ** 2))
+        state = advance(state, PLAN, seen)
+    assert state.step == pytest.approx(0.02, rel=0.01)
+    assert state.settled
+
+
+def test_six_refusals_in_a_row_begin_again():
+    state = walk(under_test(refusals=(0,)), PLAN, [record(0.9, accepted=False)] * (REFUSALS - 1))
+    assert state.stage == 2
+    before = state.step
+    state = advance(state, PLAN, [record(0.9, accepted=False)] * REFUSALS)
+    assert (state.stage, state.tested, state.step) == (0, 0, before / 2)
+    assert "6 refusals in a row" in state.notes[0]
+
+
+def test_refusals_with_moves_between_do_not():
+    records = [record(accepted=n % 3 == 0) for n in range(8)]
+    assert walk(under_test(refusals=(0,)), PLAN, records).notes == ()
+
+
+def test_one_stuck_chain_of_a_stack_is_enough():
+    pair = {"error": [0.1, 0.9], "accepted": [True, False], "nll": [1.0, 1.0], "square": [1.0, 1.0]}
+    assert walk(under_test(), PLAN, [pair] * REFUSALS).notes
+
+
+def test_diverging_at_any_step_is_an_error():
+    state = WarmUp(step=0.01, needed=9)
+    with pytest.raises(FloatingPointError, match="trajectories diverge even with a step of 1e-8; check the images"):
+        walk(state, PLAN, [record(math.inf, accepted=False)] * 40)
+
+
+@pytest.mark.parametrize(
+    "drifting",
+    [
+        [record(nll=100 + 10 * n) for n in range(6)],
+        [record(square=1 - 0.05 * n) for n in range(6)],
+    ],
+)
+def test_drifting_chains_have_not_settled(drifting):
+    assert not settled_by(drifting)
+    state = walk(under_test(needed=6), Plan(burn_in=(0.3, 0.6), warm_up=6), drifting)
+    assert (state.done, state.needed) == (False, 8)
+    state = walk(under_test(needed=12, tested=11), Plan(burn_in=(0.3, 0.6), warm_up=6), drifting)
+    assert (state.done, state.settled) == (True, False)
+
+
+def test_fluctuating_chains_have():
+    assert settled_by([record(nll=100 + (-1) ** n * 5, square=1 + (-1) ** n * 0.005) for n in range(6)])
+
+
+def test_plans():
+    assert plan_of("call", "cpu-hour") is PRESETS["cpu-hour"]
+    assert Plan().first_step(5000) == pytest.approx(0.008)
+    assert Plan().first_step(20000) == pytest.approx(0.004)
+    assert Plan(step=0.02).first_step(20000) == 0.02
+    with pytest.raises(ValueError, match=r"call: preset must be 'smoke', .* or a Plan\(...\), got 'fast'"):
+        plan_of("call", "fast")
+    with pytest.raises(ValueError, match=r"hmc.Plan: draws must be a whole number of at least 1, got 0"):
+        Plan(draws=0)
+    with pytest.raises(ValueError, match=r"hmc.Plan: trajectory must lie in \(0, "):
+        Plan(trajectory=0.0)
+    with pytest.raises(ValueError, match=r"hmc.Plan: mass must be 'prior' or 'kron_in', got 'dense'"):
+        Plan(mass="dense")

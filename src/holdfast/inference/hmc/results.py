@@ -65,12 +65,8 @@ def prior_logit_sd(
     z /= math.sqrt(temperature)  # the coordinates hold the tempered prior
     images = images[:: max(1, len(images) // 50)]
     with torch.no_grad():
-        logits = [
-            functional_call(
-                network, {**_one(coordinates.parameters(row[None].to(images.device))), **_one(fixed)}, (images,)
-            )
-            for row in z
-        ]
+        draws = [{**coordinates.parameters(row[None].to(images.device)), **fixed} for row in z]
+        logits = [functional_call(network, {k: v[0] for k, v in draw.items()}, (images,)) for draw in draws]
     return float(torch.stack(logits).var(0).mean().sqrt())
 
 

@@ -23,6 +23,7 @@ from holdfast.attacks.explanation_objectives import (
 from holdfast.attacks.in_parts import in_parts
 from holdfast.attacks.masking import masking_report
 from holdfast.attacks.minimal_norm import minimal_norm
+from holdfast.attacks.noisy_copies import noisy_copies
 from holdfast.attacks.one_step import fgsm
 from holdfast.attacks.projected_gradient import pgd
 from holdfast.attacks.random_noise import random_noise
@@ -50,6 +51,7 @@ __all__ = [
     "mass_centre",
     "minimal_norm",
     "nearest_boundary",
+    "noisy_copies",
     "overlap",
     "overlap_below",
     "pgd",

@@ -30,8 +30,9 @@ from torch import Tensor
 
 from holdfast.attacks.attacked import sizes
 from holdfast.attacks.boundary_stages import STAGES, BoundarySearch, approach
+from holdfast.attacks.search import check_kinds
 from holdfast.budget import Budget
-from holdfast.checks import check_images, check_labels, check_range
+from holdfast.checks import check_count, check_images, check_labels, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -145,7 +146,8 @@ def nearest_boundary(
     """
     call = "nearest_boundary"
     budget = _checked(call, x, norm, lower, upper, steps, stages, tolerance)
-    check_range(call, "n_target_classes", n_target_classes, 0, 1_000_000)
+    check_count(call, "n_target_classes", n_target_classes, 0)
+    check_kinds(call, ensemble, budget)
     x = x.detach()
     own = _decisions(call, ensemble, x, memory)
     wrong = torch.zeros_like(own, dtype=torch.bool)
@@ -221,7 +223,7 @@ def _checked(
     tolerance: float,
 ) -> Budget:
     check_images(call, x)
-    check_range(call, "steps", steps, 1, 100_000_000)
+    check_count(call, "steps", steps)
     check_range(call, "tolerance", tolerance, 0, 1e6, open_low=True)
     if norm not in ("l2", "linf"):
         raise ValueError(f"{call}: norm must be 'l2' or 'linf', got {norm!r}.")

@@ -1,5 +1,10 @@
 """Explanations: `(ensemble, x, target, ...) -> maps [S, B, *image]`, one method, one file."""
 
+from holdfast.explanations.adversarial_gradient_integration import adversarial_gradient_integration, adversarial_walk
+from holdfast.explanations.boundary_deep_lift import boundary_deep_lift
+from holdfast.explanations.boundary_integrated_gradients import boundary_integrated_gradients
+from holdfast.explanations.boundary_saliency import boundary_saliency
+from holdfast.explanations.boundary_smooth_grad import boundary_smooth_grad
 from holdfast.explanations.deep_lift import deep_lift
 from holdfast.explanations.fusion_grad import fusion_grad
 from holdfast.explanations.gradient_times_input import gradient_times_input
@@ -51,6 +56,12 @@ __all__ = [
     "WSquare",
     "ZBox",
     "ZPlus",
+    "adversarial_gradient_integration",
+    "adversarial_walk",
+    "boundary_deep_lift",
+    "boundary_integrated_gradients",
+    "boundary_saliency",
+    "boundary_smooth_grad",
     "by_depth",
     "by_kind",
     "by_name",

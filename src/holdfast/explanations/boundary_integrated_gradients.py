@@ -1,0 +1,62 @@
+"""Boundary integrated gradients (BIG): integrated gradients from the nearest point of another decision.
+
+    map_s(x) = (x - x*) * integral_0^1  d f_s,c / dx (x* + a (x - x*)) da,     sum over pixels = f_s,c(x) - f_s,c(x*)
+
+x* is the nearest boundary point, c the decision at x. Wang, Fredrikson, Datta, arXiv:2103.11257, definition 6, with the
+20 points of the trapezoid rule that they take. `rival=True` explains the lead over the class across the boundary, which
+is nothing at x*: then the pixels of one network share all of `f_c(x) - f_c'(x)` among them.
+"""
+
+from torch import Tensor, nn
+
+from holdfast.attacks import Boundary
+from holdfast.ensemble import Ensemble
+from holdfast.explanations.boundary_points import explain_side, settle_boundary
+from holdfast.explanations.integrated_gradients import Quadrature, integrated_gradients
+from holdfast.explanations.target import Of, Target
+from holdfast.tiles import MEMORY
+
+
+def boundary_integrated_gradients(
+    ensemble: Ensemble | nn.Module,
+    x: Tensor,
+    target: Target = None,
+    *,
+    boundary: Boundary | None = None,
+    of: Of = "score",
+    rival: bool = False,
+    steps: int = 20,
+    quadrature: Quadrature = "trapezoid",
+    memory: int = MEMORY,
+) -> Tensor:
+    """Boundary integrated gradients of every draw.
+
+    Args:
+        ensemble: an ensemble, or one network.
+        x: images `[B, *image]`.
+        target: class `[B]`, one class for all, or None for the decision. Images decided otherwise have no such map.
+        boundary: what `nearest_boundary` returned for these images; None searches with its defaults.
+        of: the number that is explained; see `holdfast.explanations.target`.
+        rival: explain the lead over the class across the boundary.
+        steps: points of the quadrature.
+        quadrature: see `integrated_gradients`.
+        memory: budget in bytes; the maps do not depend on it.
+
+    Returns:
+        maps `[S, B, *image]` in units of the explained number; NaN for images without boundary point;
+        `[1, B, *image]` for "log_predictive".
+
+    Raises:
+        TypeError, ValueError: what came, what was expected, what to do.
+
+    >>> import torch
+    >>> network = nn.Linear(2, 2, bias=False)
+    >>> network.weight.data = torch.tensor([[1., 0.], [0., 1.]])
+    >>> boundary_integrated_gradients(network, torch.tensor([[.9, .5]]), rival=True).round(decimals=3)
+    tensor([[[0.2000, 0.2000]]])
+    """
+    call = "boundary_integrated_gradients"
+    ensemble, boundary, explained = settle_boundary(call, ensemble, x, target, boundary, memory)
+    given = dict(baseline=boundary.points, of=of, steps=steps, quadrature=quadrature, memory=memory)
+    explain = lambda classes: integrated_gradients(ensemble, x.detach(), classes, **given)
+    return explain_side(explain, boundary, explained, rival)

@@ -49,6 +49,34 @@ def test_linear_regression_posterior_is_the_exact_one(friction, step, temperatur
     assert torch.allclose(torch.cov(draws.T), covariance, rtol=0.08, atol=0.03 * float(covariance.abs().max()))
 
 
+def test_cyclical_chains_forget_the_quiet_start_of_each_cycle():
+    # without noise every chain falls to the maximum; the draws at the end of the cycle must have spread out again
+    x, y = regression()
+    scale, chains = {"w": 0.8}, 200
+    weights = {"w": torch.zeros(chains, 2, dtype=torch.float64, requires_grad=True)}
+
+    def energy(images, labels):
+        residual = labels - (images @ weights["w"][:, :, None])[..., 0]
+        return 0.5 * (residual / 0.5).square().sum(1) + 0.5 * (weights["w"] / 0.8).square().sum(1)
+
+    path = Path(1600, 60, 4e-4, cycles=2, exploration=0.2, friction=0.1)
+    ends = [i for i in range(1600) if (i / 800) % 1 > 0.7]
+    quiet = [int(0.19 * 800), 800 + int(0.19 * 800)]
+    found, _ = walk(
+        "test", weights, scale, energy, Split(x, y), path, 1.0, sorted(ends + quiet), list(range(chains)), 0, weights
+    )
+    draws = torch.stack(found["w"])  # [steps, chains, 2]
+    steps = torch.tensor(sorted(ends + quiet))
+    fallen, kept = draws[torch.isin(steps, torch.tensor(quiet))], draws[torch.isin(steps, torch.tensor(ends))]
+    precision = x.T @ x / 0.25 + torch.eye(2) / 0.64
+    covariance, mean = torch.linalg.inv(precision), torch.linalg.solve(precision, x.T @ y / 0.25)
+    scale = covariance.diagonal().sqrt()
+    assert ((fallen.flatten(0, 1) - mean).abs() < 0.3 * scale).all()
+    kept = kept.flatten(0, 1)
+    assert ((kept.mean(0) - mean).abs() < 0.1 * scale).all()
+    assert torch.allclose(torch.cov(kept.T), covariance, rtol=0.1, atol=0.05 * float(covariance.abs().max()))
+
+
 def test_batches_estimate_the_energy_of_all_images():
     # steps of no length: the mean energy of an epoch must not depend on the batch size
     reported = []

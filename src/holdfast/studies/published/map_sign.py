@@ -76,7 +76,7 @@ def map_descent(
 
     >>> network = torch.nn.Linear(2, 2)
     >>> map_descent(Ensemble.from_networks(network), torch.tensor([[.9, .1]]), lambda e, x: torch.ones_like(x))
-    tensor([[0.3081, 0.1307]])
+    tensor([[0.2181, 0.1307]])
     """
     check_images("map_descent", x)
     check_count("map_descent", "steps", steps)

@@ -14,7 +14,7 @@ of TorchLRP. What is wrong with it:
 - Relevance starts at 1 on each draw's own strongest class, chosen anew for every image: the maps of an image and of its
   attacked copy may explain two classes.
 - At an inner layer the strongest unit after the next activation is explained, chosen anew again. For channels of an
-  image an indexing slip gives every position of channel c as much relevance as there are positions where c is strongest.
+  image an indexing slip gives every position of channel c as much relevance as there are positions where c leads.
 
 `holdfast.explanations.lrp` is right.
 """

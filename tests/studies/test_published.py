@@ -1,0 +1,197 @@
+"""The museum: the released procedures against slow rewrites, and the falsifiers that show what is wrong with them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from holdfast import attacks, networks, scores
+from holdfast.budget import Budget
+from holdfast.data.dataset import Split
+from holdfast.ensemble import Ensemble
+from holdfast.explanations import Epsilon, lrp
+from holdfast.studies.published import (
+    double_softmax_cross_entropy,
+    double_softmax_robustness,
+    hot_variational,
+    map_descent,
+    map_sign,
+    mean_of_images,
+    relevance_as_released,
+)
+
+G = torch.Generator().manual_seed(0)
+X = torch.rand(6, 1, 8, 8, generator=G)
+Y = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def fc(seed):
+    return networks.fc2((1, 8, 8), 3, width=16, seed=seed)
+
+
+def conv(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.LeakyReLU(0.01),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 2),
+        nn.LeakyReLU(0.01),
+        nn.MaxPool2d(2, 1),
+        nn.Flatten(),
+        nn.Linear(6, 3),
+    )
+
+
+def draws(make=fc, count=3):
+    return Ensemble.from_networks([make(seed) for seed in range(count)])
+
+
+def gradient_of_cross_entropy(network, x, y):
+    x = x.clone().requires_grad_()
+    F.cross_entropy(network(x), y, reduction="sum").backward()
+    return x.grad
+
+
+def test_fgsm_of_each_draw_then_the_mean():
+    ensemble = draws()
+    each = [
+        (X + 0.2 * gradient_of_cross_entropy(ensemble.module(s), X, Y).sign()).clamp(0, 1) for s in range(len(ensemble))
+    ]
+    torch.testing.assert_close(mean_of_images(ensemble, X, Y).images[0], torch.stack(each).mean(0))
+
+
+def test_pgd_of_each_draw_then_the_mean():
+    ensemble = draws()
+    start = 0.2 * (2 * torch.rand(X.shape, generator=torch.Generator().manual_seed(7)) - 1)
+    each = []
+    for s in range(len(ensemble)):
+        moved = (X + start).clamp(0, 1)
+        for _ in range(5):
+            moved = moved + 0.05 * gradient_of_cross_entropy(ensemble.module(s), moved, Y).sign()
+            moved = torch.minimum(torch.maximum(moved, X - 0.2), X + 0.2).clamp(0, 1)
+        each.append(moved)
+    found = mean_of_images(ensemble, X, Y, steps=5, step_size=0.05, seed=7).images[0]
+    torch.testing.assert_close(found, torch.stack(each).mean(0))
+
+
+def test_a_loud_network_passes_for_a_resilient_one_and_gains_nothing_under_our_attack():
+    quiet = draws(count=1)
+    x, y = X, quiet.predict(X)
+    loud = quiet.to()
+    for name in ("output.weight", "output.bias"):
+        loud.weights[name] = loud.weights[name] * 3000
+
+    def kept(ensemble, images):
+        maps = [lrp(ensemble, t, y, rule=Epsilon(1e-6)).mean(0) for t in (x, images)]
+        return scores.k_lrp(*maps, k=20).mean().item()
+
+    quietly, loudly = (mean_of_images(e, x, y).images[0] for e in (quiet, loud))
+    assert kept(loud, loudly) > kept(quiet, quietly) + 0.2
+    assert (loudly == x).flatten(1).all(1).any()  # images that were not attacked at all
+    ours = [attacks.fgsm(e, x, y, budget=Budget("linf", 0.2)).images[0] for e in (quiet, loud)]
+    torch.testing.assert_close(ours[0], ours[1])
+
+
+def test_the_second_softmax_hides_gradients_and_bounds_the_score():
+    logits = torch.tensor([[[40.0, 0.0, -3.0]]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(double_softmax_cross_entropy(logits, torch.tensor([0])).sum(), logits)
+    assert gradient.abs().max() < 1e-15
+    p = torch.rand(50, 10, generator=G).softmax(-1)
+    opposite = F.one_hot(torch.arange(50) % 10, 10).double().clamp(1e-30, 1)
+    score = double_softmax_robustness(p.log(), opposite.log().float())
+    assert (score >= 1 - (torch.e - 1) / (torch.e + 9) - 1e-6).all()
+
+
+def test_the_walk_along_the_map_depends_on_the_map_alone_and_leaves_the_ball():
+    ensemble = draws(count=2)
+    explain = lambda draw, images: lrp(draw, images, 0)[0]
+    moved = map_sign(ensemble, X, explain, steps=3)
+    assert moved.max() <= 0.2
+    assert (moved - X).abs().max() > 0.5
+    one = [map_sign(ensemble[s], X, explain, steps=3) for s in range(2)]
+    torch.testing.assert_close(moved, (one[0] + one[1]) / 2)
+    bounded = map_descent(ensemble, X, explain, mean=0.2, deviation=0.3)
+    assert bounded.min() >= 0.2 - 1e-6
+    assert bounded.max() <= 0.3 + 1e-6
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "alpha1"])
+def test_one_linear_map_by_the_released_formulas(rule):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4)).double()
+    x = torch.randn(5, 1, 4, 4, dtype=torch.float64)
+    found = relevance_as_released(Ensemble.from_networks(network), x, rule=rule)[0].flatten(1)
+    w, b = network[1].weight.detach(), network[1].bias.detach()
+    for image, relevance in zip(x.flatten(1), found):
+        j = int((w @ image + b).argmax())
+        row, bias = w[j], b[j]
+        if rule == "gamma":
+            row, bias = row + 0.1 * row * row.clamp(min=0), bias + 0.1 * bias * bias.clamp(min=0)
+        parts = image * row
+        if rule == "alpha1":
+            wanted = parts.clamp(min=0) / parts.clamp(min=0).sum()
+        else:
+            z = parts.sum() + bias
+            wanted = parts / (z + (0.1 if rule == "epsilon" else 1e-10) * (1 if z > 0 else -1))
+        torch.testing.assert_close(relevance, wanted)
+
+
+def test_leaky_units_lose_relevance_and_inner_layers_explain_their_own_strongest_unit():
+    ensemble = Ensemble.from_networks(fc(0).double())
+    network, x = ensemble.module(), X.double()
+    found = relevance_as_released(ensemble, x, layer=1)[0]
+    hidden = network[:3](x)
+    for image, relevance, unit in zip(x, found, hidden.argmax(1)):
+        row, z = network[1].weight[unit].detach(), network[1](network[0](image[None]))[0, unit].detach()
+        share = (1.0 if z > 0 else 0.01) * image.flatten() * row / (z + 0.1 * (1 if z > 0 else -1))
+        torch.testing.assert_close(relevance.flatten(), share)
+
+
+def test_channels_start_with_as_much_relevance_as_they_have_leading_positions():
+    ensemble = Ensemble.from_networks(conv(0).double())
+    x = X.double()
+    found = relevance_as_released(ensemble, x, layer=3)[0]
+    network = ensemble.module()
+    features = network[:5](x)
+    for i in range(len(x)):
+        counts = torch.bincount(features[i].argmax(0).flatten(), minlength=6)
+        start = counts[:, None, None].expand_as(features[i]).double()
+        whole = relevance_from(network[:5], x[i : i + 1], start[None])
+        torch.testing.assert_close(found[i : i + 1], whole)
+
+
+def relevance_from(layers, x, relevance):
+    """Epsilon relevance by dense matrices: every convolution as its Jacobian."""
+    inputs = [x]
+    for layer in layers:
+        inputs.append(layer(inputs[-1]).detach())
+    for layer, a, z in zip(reversed(layers), reversed(inputs[:-1]), reversed(inputs[1:])):
+        jacobian = torch.autograd.functional.jacobian(layer, a).reshape(z.numel(), a.numel())
+        r = relevance.flatten()
+        if isinstance(layer, nn.Conv2d):
+            r = a.flatten() * (jacobian.T @ (r / (z.flatten() + 0.1 * torch.where(z.flatten() > 0, 1.0, -1.0))))
+        else:
+            r = jacobian.T @ r
+        relevance = r.view_as(a)
+    return relevance
+
+
+def test_the_released_fit_stays_near_its_prior_and_is_loud():
+    data = Split(torch.rand(600, 1, 8, 8, generator=G), torch.randint(3, (600,), generator=G))
+    ensemble = hot_variational(fc(0), data, seed=0, draws=20, epochs=2, batch_size=60)
+    assert ensemble.diagnostics.summary["temperature"] == 10
+    deviation = torch.cat([v.std(0).flatten() for v in ensemble.weights.values()]).mean()
+    assert 0.5 < deviation < 1.1
+    again = hot_variational(fc(0), data, seed=0, draws=20, epochs=2, batch_size=60)
+    assert all(torch.equal(v, again.weights[k]) for k, v in ensemble.weights.items())
+
+
+def test_wrong_input_is_refused():
+    ensemble = draws()
+    with pytest.raises(ValueError, match=r"rule must be one of 'epsilon', 'gamma', 'alpha1', got 'flat'"):
+        relevance_as_released(ensemble, X, rule="flat")
+    with pytest.raises(ValueError, match=r"layer must be one of \[1, 3, 5\], got 2"):
+        relevance_as_released(ensemble, X, layer=2)
+    with pytest.raises(ValueError, match="epsilon must lie in"):
+        mean_of_images(ensemble, X, Y, epsilon=0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.report import caveats, figures, gallery, headline, palette, tables, wording
+from holdfast.report import caveats, figures, gallery, headline, palette, posteriors, tables, wording
 from holdfast.report.figures import Plot
 from holdfast.report.view import View
 from holdfast.studies.result import CONTROL, Result
@@ -43,6 +43,7 @@ SECTIONS = (
     Section("statistics", "Statistics"),
     Section("masking", "Did the attack work?"),
     Section("inference", "Inference"),
+    Section("posteriors", "Posteriors: mixed or not"),
     Section("settings", "Settings, versions, checksums"),
     Section("limits", "What these numbers do not say"),
     Section("reproduce", "How to reproduce"),
@@ -96,7 +97,13 @@ def _draw(view: View) -> dict[str, Any]:
             for e in view.result.ensembles
             if e.diagnostics is not None
         },
+        "mixing": [] if view.result.diagnosis is None else _mixing(view.result),
     }
+
+
+def _mixing(result: Result) -> list[Plot]:
+    titles = {name: result.ensemble(name).title for name in result.diagnosis.verdicts}
+    return figures.mixing(result.diagnosis, titles)
 
 
 def _render(view: View, drawn: dict[str, Any]) -> str:
@@ -117,7 +124,11 @@ def _render(view: View, drawn: dict[str, Any]) -> str:
     environment.filters |= {name: getattr(wording, name) for name in words}
     environment.filters["drawing"] = lambda plot: Markup(plot.inline)
     script = environment.loader.get_source(environment, "page.js")[0]
-    present = {"layers": bool(drawn["layers"]), "examples": view.result.gallery is not None}
+    present = {
+        "layers": bool(drawn["layers"]),
+        "examples": view.result.gallery is not None,
+        "posteriors": view.result.diagnosis is not None,
+    }
     text = environment.get_template("page.html.j2").render(
         view=view,
         result=view.result,
@@ -127,6 +138,7 @@ def _render(view: View, drawn: dict[str, Any]) -> str:
         headline=headline.headline(view),
         caveats=caveats.caveats(view),
         tables=tables,
+        posteriors=posteriors,
         drawn=drawn,
         examples=gallery.examples(view),
         scale_bar=gallery.scale_bar(),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from holdfast.diagnostics.diagnosis import Diagnosis
 from holdfast.ensemble import Diagnostics
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ class Result:
         gallery: example images.
         primary: the comparison named beforehand; None lets the page take the last ensemble under the strongest attack.
         seconds: how long each stage took.
+        diagnosis: how far the ensembles' draws are from mixed, how they predict, what they resolve; its names are
+            those of `ensembles`.
     """
 
     title: str
@@ -185,6 +188,7 @@ class Result:
     gallery: Gallery | None = None
     primary: Cell | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
 
     def __post_init__(self) -> None:
         for table, columns in COLUMNS.items():
@@ -199,6 +203,8 @@ class Result:
             self._check_names("gallery", set(self.gallery.clean_maps))
         if self.primary is not None:
             self._check_names("primary", {self.primary.ensemble})
+        if self.diagnosis is not None:
+            self._check_names("diagnosis", set(self.diagnosis.verdicts))
 
     def _check_names(self, where: str, names: set[str]) -> None:
         known = [e.name for e in self.ensembles]

@@ -4,7 +4,7 @@ One panel per posterior of several chains. Read it from the left: a family whose
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from holdfast.diagnostics import Diagnosis
 from holdfast.diagnostics.functions import TITLES
@@ -17,15 +17,18 @@ _COLOURS = (3, 1, 2, 4, 5)  # series of the palette, one for each family: no gre
 _LARGEST = 6.0  # R-hat at which the axis ends; what is beyond is drawn at its end
 
 
-def mixing(diagnosis: Diagnosis) -> list[Plot]:
-    """One panel per ensemble that has R-hats; empty where none has."""
-    curves = diagnosis.curves
+def mixing(diagnosis: Diagnosis, titles: Mapping[str, str] | None = None) -> list[Plot]:
+    """One panel per ensemble that has R-hats, under its title if one is given; empty where none has."""
+    titles, curves = titles or {}, diagnosis.curves
     largest = max((_clipped(c)[-1] for own in curves.values() for c in own.values()), default=FAIR)
     known = [name for name, own in curves.items() if any(not math.isnan(c[0]) for c in own.values())]
-    return [_panel(name, curves[name], diagnosis.verdicts[name], max(1.3, largest)) for name in known]
+    return [
+        _panel(name, titles.get(name, name), curves[name], diagnosis.verdicts[name], max(1.3, largest))
+        for name in known
+    ]
 
 
-def _panel(name: str, curves: dict[str, Sequence[float]], verdict: str, largest: float) -> Plot:
+def _panel(name: str, title: str, curves: Mapping[str, Sequence[float]], verdict: str, largest: float) -> Plot:
     with panel(3.2) as (figure, axes):
         described = []
         for i, family in enumerate(f for f in TITLES if f in curves):
@@ -56,8 +59,8 @@ def _panel(name: str, curves: dict[str, Sequence[float]], verdict: str, largest:
         axes.tick_params(axis="y", labelcolor=light("muted"), length=0)
         axes.spines["left"].set_visible(False)
         figure.legend(loc="outside lower left", ncols=2)
-        text = f"R-hat of {name}, {verdict}. {'; '.join(described)}."
-        return finish(figure, slug("mixing", name), text, f"{name}: {verdict}")
+        text = f"R-hat of {title}, {verdict}. {'; '.join(described)}."
+        return finish(figure, slug("mixing", name), text, f"{title}: {verdict}")
 
 
 def _clipped(values: Sequence[float]) -> list[float]:

@@ -10,6 +10,7 @@ from holdfast.ensemble import Ensemble
 from holdfast.studies.codecs import TableCodec, TensorsCodec
 from holdfast.studies.main_job.attack import attack
 from holdfast.studies.main_job.compare import compare
+from holdfast.studies.main_job.diagnose import diagnose
 from holdfast.studies.main_job.explain import ROOMS as EXPLAIN_ROOMS
 from holdfast.studies.main_job.explain import RULE, explain, mean_maps
 from holdfast.studies.main_job.predict import figures, masking_tables, predictions
@@ -50,6 +51,7 @@ def run(folder: RunFolder, job: MainJob, data: Dataset, *, command: str = "", me
     masking, checks = masking_tables(summary, table)
     scored = explain(folder, job, points, ensembles, attacked, memory)
     comparisons = _comparisons(folder, job, scored)
+    diagnosis = diagnose(folder, job, data.test, ensembles, memory)
     ensemble, kind, rule = PRIMARY
     return Result(
         title="Do the explanations hold under attack?",
@@ -67,6 +69,7 @@ def run(folder: RunFolder, job: MainJob, data: Dataset, *, command: str = "", me
         checks=checks,
         gallery=_gallery(folder, job, points, ensembles, attacked, memory),
         primary=Cell(ensemble, kind, job.primary_epsilon, rule),
+        diagnosis=diagnosis,
         seconds={k: v["seconds"] for k, v in folder.manifest["stages"].items()},
     )
 

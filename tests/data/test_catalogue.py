@@ -27,7 +27,8 @@ def test_the_checksums_are_those_of_the_files_with_the_published_md5(name, data_
 
 
 def test_every_entry_is_complete_and_consistent():
-    assert list(ENTRIES) == ["fashion-mini", "mnist", "fashion-mnist", "cifar-10", "tiny-imagenet", "half-moons"]
+    names = ["fashion-mini", "mnist", "fashion-mnist", "cifar-10", "tiny-imagenet", "half-moons", "placed"]
+    assert list(ENTRIES) == names
     sums = []
     for name, each in ENTRIES.items():
         assert each.name == name

@@ -162,7 +162,7 @@ def test_a_missing_file_is_named_with_what_to_put_where(small, tmp_path):
 def test_bad_requests_are_named(small, tmp_path):
     with pytest.raises(DataError, match=r"there is no data set 'fashion_mnist'\. Did you mean 'fashion-mnist'"):
         load("fashion_mnist")
-    with pytest.raises(TypeError, match="mnist has no settings, got noise; only half-moons has some"):
+    with pytest.raises(TypeError, match="mnist has no settings, got noise; only half-moons and placed have some"):
         load("mnist", noise=0.1)
     with pytest.raises(DataError, match=r"data_dir '.*nowhere' is not a folder; correct it or create it"):
         load("mnist", data_dir=tmp_path / "nowhere")

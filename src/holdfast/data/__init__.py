@@ -6,6 +6,7 @@ from holdfast.data.errors import DataError, MissingDataError
 from holdfast.data.fetching import fetch
 from holdfast.data.half_moons import half_moons
 from holdfast.data.loading import load
+from holdfast.data.placed import PlacedSplit, placed
 from holdfast.data.subsets import balanced_subset
 from holdfast.data.verifying import Check, verify
 
@@ -16,10 +17,12 @@ __all__ = [
     "Dataset",
     "Entry",
     "MissingDataError",
+    "PlacedSplit",
     "Split",
     "balanced_subset",
     "fetch",
     "half_moons",
     "load",
+    "placed",
     "verify",
 ]

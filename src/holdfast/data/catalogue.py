@@ -52,7 +52,7 @@ class Entry:
 
     Attributes:
         name, title: what `load` is asked for, and what people call it.
-        layout: how its files are read: "idx", "cifar", "tiny-imagenet", or "formula" for generated points.
+        layout: how its files are read: "idx", "cifar", "tiny-imagenet", or "formula" for generated data.
         train, test: numbers of images.
         shape: of one image.
         classes: class names in label order; empty where the files name them.
@@ -336,6 +336,19 @@ _HALF_MOONS = Entry(
     homepage="https://arxiv.org/abs/2002.04359",
 )
 
+_PLACED = Entry(
+    name="placed",
+    title="Clothes placed on clutter, with masks, generated from fashion-mini",
+    layout="formula",
+    train=4_000,
+    test=1_000,
+    shape=(1, 56, 56),
+    classes=("trouser", "pullover", "sandal", "bag", "ankle boot"),
+    licence="MIT, copyright 2017 Zalando SE",
+    citation=_FASHION_CITATION,
+    homepage="https://github.com/zalandoresearch/fashion-mnist",
+)
+
 ENTRIES: Mapping[str, Entry] = MappingProxyType(
-    {e.name: e for e in (_FASHION_MINI, _MNIST, _FASHION_MNIST, _CIFAR_10, _TINY_IMAGENET, _HALF_MOONS)}
+    {e.name: e for e in (_FASHION_MINI, _MNIST, _FASHION_MNIST, _CIFAR_10, _TINY_IMAGENET, _HALF_MOONS, _PLACED)}
 )

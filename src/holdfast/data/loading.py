@@ -26,6 +26,7 @@ from holdfast.data.fetching import fetch, missing, remedy
 from holdfast.data.finding import Found, check_data_dir, files_in, find, searched
 from holdfast.data.half_moons import half_moons
 from holdfast.data.idx import parse_idx
+from holdfast.data.placed import placed
 from holdfast.data.tiny_imagenet import read_tiny_imagenet
 from holdfast.data.unpacking import Zip, read_content, read_tar
 from holdfast.progress import track
@@ -38,10 +39,11 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None, download: bool
 
     Args:
         name: a name of the catalogue: "fashion-mini" (comes with the package), "mnist", "fashion-mnist", "cifar-10",
-            "tiny-imagenet" or "half-moons" (generated).
+            "tiny-imagenet", "half-moons" or "placed" (generated).
         data_dir: folder to search first; then $HOLDFAST_DATA and the user's cache are searched.
         download: whether to download to the user's cache what is in none of these folders.
-        settings: for "half-moons" only: points, noise, train, seed; see `half_moons`.
+        settings: for generated data only: points, noise, train, seed of `half_moons`; train, test, two, seed of
+            `placed`.
 
     Raises:
         DataError: (a ValueError) no such name, or a damaged file; the message says which, what is wrong, what to do.
@@ -54,9 +56,11 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None, download: bool
     """
     wanted = entry(name)
     if wanted.layout == "formula":
-        return half_moons(**settings)
+        return half_moons(**settings) if name == "half-moons" else placed(load("fashion-mini"), **settings)
     if settings:
-        raise TypeError(f"load: {name} has no settings, got {', '.join(settings)}; only half-moons has some.")
+        raise TypeError(
+            f"load: {name} has no settings, got {', '.join(settings)}; only half-moons and placed have some."
+        )
     check_data_dir(data_dir)
     found = find(wanted, data_dir)
     if found is None:

@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from holdfast.checks import check_range
@@ -69,6 +70,44 @@ class Isotropic:
     def deviations(self, network: nn.Module) -> dict[str, float]:
         """Prior standard deviation of every parameter, by name."""
         return {name: math.sqrt(self.variance) for name, _ in network.named_parameters()}
+
+
+@dataclass(frozen=True)
+class StudentT:
+    """Heavy tails: each weight is t-distributed, with the variance that `base` gives it. Only `hmc` takes this prior.
+
+    Fortuin et al. 2022 (arXiv:2102.06571) find such tails in the weights of trained fully connected networks.
+    """
+
+    degrees: float = 4.0
+    base: FanIn | Isotropic = FanIn()
+
+    def __post_init__(self) -> None:
+        check_range("StudentT", "degrees", self.degrees, 2, math.inf, open_low=True)
+
+
+@dataclass(frozen=True)
+class EmpCov:
+    """First layer `N(0, s^2 [(1 - ridge) C / mean variance + ridge I])`, C the covariance of its inputs.
+
+    The weights of pixels that never change have next to no room, so that what is switched on there changes nothing
+    (Izmailov et al. 2021, arXiv:2106.11905). The mean variance of the layer, and every other layer, are as in `base`.
+    Only `hmc` takes this prior, for networks of linear layers.
+    """
+
+    ridge: float = 1e-4
+    base: FanIn | Isotropic = FanIn()
+
+    def __post_init__(self) -> None:
+        check_range("EmpCov", "ridge", self.ridge, 0, 1, open_low=True)
+
+    def root(self, inputs: Tensor) -> Tensor:
+        """Symmetric root of the matrix in brackets, for inputs `[N, in]`."""
+        wide = inputs.double()
+        covariance = torch.atleast_2d(torch.cov(wide.T, correction=0))
+        covariance *= (1 - self.ridge) / covariance.diagonal().mean().clamp_min(1e-12)
+        values, vectors = torch.linalg.eigh(covariance)
+        return ((values.clamp_min(0) + self.ridge).sqrt() * vectors @ vectors.T).to(inputs.dtype)
 
 
 Prior = FanIn | Isotropic

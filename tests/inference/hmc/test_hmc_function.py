@@ -151,3 +151,31 @@ def test_bad_calls(change, match):
     arguments = {"network": network(), "data": blobs(20), "seed": 0, "preset": QUICK, **change}
     with pytest.raises(ValueError, match=match):
         hmc(arguments.pop("network"), arguments.pop("data"), **arguments)
+
+
+def test_more_draws_of_the_same_chains(tmp_path):
+    short = hmc(network_of_seed(), blobs(60), seed=0, preset=QUICK, folder=tmp_path, draws=2)
+    files = sorted(tmp_path.rglob("draw-*"))
+    stamps = [f.stat().st_mtime_ns for f in files]
+    long = hmc(network_of_seed(), blobs(60), seed=0, preset=QUICK, folder=tmp_path, draws=5)
+    assert stamps == [f.stat().st_mtime_ns for f in files]  # not drawn again
+    for name, value in short.weights.items():
+        assert torch.equal(value[:2], long.weights[name][:2])
+        assert torch.equal(value[2:], long.weights[name][5:7])
+
+
+def test_named_priors_run():
+    data = blobs(60)
+    for prior in ("student_t", "emp_cov", "unit"):
+        ensemble = hmc(network_of_seed(), data, seed=0, preset=QUICK, prior=prior)
+        assert torch.isfinite(ensemble.logits(data.images)).all()
+        assert (
+            ensemble.diagnostics.settings["prior"]["kind"]
+            == {"student_t": "StudentT", "emp_cov": "EmpCov", "unit": "Isotropic"}[prior]
+        )
+
+
+def network_of_seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return network()

@@ -31,11 +31,12 @@ from holdfast.inference.hmc.precision import Precision, choose
 from holdfast.inference.hmc.presets import Mass, Name, Plan, plan_of
 from holdfast.inference.hmc.processes import Problem, run_all
 from holdfast.inference.hmc.results import diagnostics_of, flops, prior_logit_sd
-from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
+from holdfast.inference.priors import EmpCov, Prior, StudentT, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import train_members
 from holdfast.inference.training import as_ensemble, check_problem, check_temperature
 
+NAMED = {"student_t": StudentT(), "emp_cov": EmpCov()}
 STACKED_CPU, STACKED_GPU = 5e7, 2e9  # operations of one chain's gradient below which chains are stacked
 
 
@@ -45,7 +46,7 @@ def hmc(
     *,
     seed: int,
     preset: Name | Plan = "cpu-10min",
-    prior: str | Prior = "fan_in",
+    prior: str | Prior | StudentT | EmpCov = "fan_in",
     temperature: float = 1.0,
     chains: int | None = None,
     draws: int | None = None,
@@ -65,13 +66,14 @@ def hmc(
         data: images and labels, on the device where to run.
         seed: of the fits, the momenta and the tests.
         preset: "smoke", "cpu-10min", "cpu-hour", "gpu-minutes", "gpu-reference", or a `Plan`.
-        prior: "fan_in", "unit", `FanIn(...)` or `Isotropic(variance)`.
+        prior: "fan_in", "unit", "student_t", "emp_cov", or `FanIn(...)`, `Isotropic(variance)`, `StudentT(...)`,
+            `EmpCov(...)`. The fits are made under the normal prior with the same deviations.
         temperature: of the posterior; 1 is Bayes' rule. Below 1 the posterior is raised to the power 1 / T.
         chains, draws, trajectory, mass: in place of the preset's.
         precision: of the gradients, "auto", "float32", "tf32" or "bfloat16"; energies are in float32 products and
             float64 sums whatever it is. "auto" is bfloat16 on CPUs with units for it, TF32 on GPUs.
         folder: where checkpoints are kept; called again with the same arguments, a run goes on from there, with the
-            same bytes. None for a temporary one.
+            same bytes; `draws` may differ. None for a temporary one.
 
     Returns:
         the kept draws of chain 0, then of chain 1, and so on, rejected repeats included. Diagnostics: acceptance,
@@ -92,17 +94,22 @@ def hmc(
     plan = replace(plan_of(call, preset), **{k: v for k, v in given.items() if v is not None})
     check_problem(call, network, data)
     _check_layers(call, network)
-    if plan.mass == "kron_in" and plain_layers(network) is None:
-        raise ValueError(f"{call}: mass='kron_in' needs a plain network of linear layers; use mass='prior'.")
     check_temperature(call, temperature)
-    believed = as_prior(call, prior)
+    shape = NAMED.get(prior, prior) if isinstance(prior, str) else prior
+    believed = as_prior(call, shape.base if isinstance(shape, StudentT | EmpCov) else shape)
+    _check_plain(call, network, plan, shape)
     chosen = choose(call, precision, data.images.device, data.images.dtype)
     settings = {"seed": seed, "chains": plan.chains, "draws": plan.draws, "temperature": temperature}
-    settings |= {"prior": settings_of(believed), "precision": chosen, "images": len(data), "plan": asdict(plan)}
+    settings |= {
+        "prior": settings_of(believed if isinstance(shape, str) else shape),
+        "precision": chosen,
+        "images": len(data),
+        "plan": asdict(plan),
+    }
     with _home(folder, settings, network, data) as home:
         start = _starts(call, network, data, seed, plan, believed, home)
         start = _approached(network, data, start, believed, temperature, seed, plan, home)
-        problem = _problem(network, data, start, believed, temperature, seed, plan, chosen, home)
+        problem = _problem(network, data, start, shape, believed, temperature, seed, plan, chosen, home)
         limit = STACKED_CPU if data.images.device.type == "cpu" else STACKED_GPU
         apart = plan.chains > 1 and data.images.device.type == "cpu" and flops(network, len(data)) > limit
         runs = run_all(problem, apart)
@@ -131,6 +138,7 @@ def _problem(
     network: nn.Module,
     data: Split,
     start: Ensemble,
+    shape: Prior | StudentT | EmpCov,
     believed: Prior,
     temperature: float,
     seed: int,
@@ -139,12 +147,23 @@ def _problem(
     home: Path,
 ) -> Problem:
     scales = {k: s * temperature**0.5 for k, s in random_parameters(network, believed).items()}
-    coordinates = Coordinates({k: tuple(start.weights[k].shape[1:]) for k in scales}, scales)
+    architecture = copy.deepcopy(network).to(data.images.device, data.images.dtype)
+    inputs = _input_root(architecture, data, shape) if isinstance(shape, EmpCov) else None
+    coordinates = Coordinates({k: tuple(start.weights[k].shape[1:]) for k in scales}, scales, inputs)
     fixed = {k: v for k, v in start.weights.items() if k not in scales}
     seeds = member_seeds(seed, plan.chains)
-    architecture = copy.deepcopy(network).to(data.images.device, data.images.dtype)
     z = coordinates.flatten({k: start.weights[k] for k in scales})
-    return Problem(architecture, data, coordinates, z, fixed, seeds, seed, plan, temperature, precision, home)
+    if inputs:
+        z.clamp_(-4, 4)  # a fit under another prior may lie where this one has no mass
+    degrees = shape.degrees if isinstance(shape, StudentT) else None
+    return Problem(architecture, data, coordinates, z, fixed, seeds, seed, plan, temperature, precision, home, degrees)
+
+
+def _input_root(network: nn.Module, data: Split, shape: EmpCov) -> dict[str, Tensor]:
+    front, layers = plain_layers(network)
+    with torch.no_grad():
+        x = nn.Sequential(*front)(data.images)
+    return {layers[0].weight: shape.root(x.flatten(1))}
 
 
 def _starts(call: str, network: nn.Module, data: Split, seed: int, plan: Plan, believed: Prior, home: Path) -> Ensemble:
@@ -178,6 +197,18 @@ def _approached(
     return Ensemble.load(file, network).to(data.images.device)
 
 
+def _check_plain(call: str, network: nn.Module, plan: Plan, shape: Prior | StudentT | EmpCov) -> None:
+    plain = plain_layers(network) is not None
+    if plan.mass == "kron_in" and not plain:
+        raise ValueError(f"{call}: mass='kron_in' needs a plain network of linear layers; use mass='prior'.")
+    if plan.mass == "kron_in" and isinstance(shape, StudentT):
+        raise ValueError(
+            f"{call}: mass='kron_in' turns the weights, a Student-t prior does not allow it; use mass='prior'."
+        )
+    if isinstance(shape, EmpCov) and not plain:
+        raise ValueError(f"{call}: EmpCov needs a plain network of linear layers; use 'fan_in'.")
+
+
 def _check_layers(call: str, network: nn.Module) -> None:
     for name, module in network.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -198,7 +229,9 @@ def _home(
         return
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
-    identity = json.loads(json.dumps({**settings, "network": repr(network), "data": _fingerprint(data)}))
+    same = {**settings, "plan": {k: v for k, v in settings["plan"].items() if k != "draws"}}
+    same.pop("draws")  # more draws, or fewer, of the same chains may be asked for later
+    identity = json.loads(json.dumps({**same, "network": repr(network), "data": _fingerprint(data)}))
     file = home / "manifest.json"
     if file.exists():
         _check_identity(home, json.loads(file.read_text()), identity)

@@ -22,6 +22,7 @@ from holdfast.data.dataset import Split
 from holdfast.inference.hmc.chains import Run, run_chains
 from holdfast.inference.hmc.checkpoints import Checkpoints
 from holdfast.inference.hmc.coordinates import Coordinates
+from holdfast.inference.hmc.heavy_tails import HeavyTails
 from holdfast.inference.hmc.potential import potential
 from holdfast.inference.hmc.presets import Plan
 from holdfast.progress import track
@@ -40,6 +41,7 @@ class Problem:
         seeds: of each chain.
         seed: of the run.
         plan, temperature, precision: settings.
+        degrees: of a Student-t prior, or None for a normal one.
         folder: where the checkpoints are.
     """
 
@@ -54,6 +56,7 @@ class Problem:
     temperature: float
     precision: str
     folder: Path
+    degrees: float | None = None
 
 
 def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
@@ -79,6 +82,8 @@ def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
             temperature=problem.temperature,
             precision=problem.precision,
         )
+        if problem.degrees is not None:
+            density = HeavyTails(density, problem.degrees, problem.temperature)
         yield from run_chains(
             density,
             problem.start[rows],

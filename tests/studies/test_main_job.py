@@ -1,10 +1,12 @@
 """The main job runs end to end, is reused, and the same seed gives the same tables."""
 
+import json
 from dataclasses import replace
 
 import pandas
 import pytest
 import torch
+from safetensors import safe_open
 
 import holdfast.tiles
 from holdfast.attacks import fgsm, pgd
@@ -21,7 +23,7 @@ from holdfast.studies.result import BASELINE, INPUT
 from holdfast.studies.run_folder import DamagedArtifact, RunFolder
 from holdfast.tiles import MEMORY
 
-SMALL = dict(width=16, epochs=1, points=20, steps=3, members=2, draws=4, gallery=3)
+SMALL = dict(width=16, epochs=1, points=20, steps=3, thorough=5, members=2, draws=4, gallery=3)
 JOB = MainJob(epsilons=(0.1,), rules=("epsilon", "gamma", "alpha_beta"), **SMALL)
 
 
@@ -56,6 +58,26 @@ def test_attacks_keep_their_budget_for_every_ensemble(finished):
     assert (p.size_linf <= p.epsilon + 1e-6).all()
     noise = p[p.attack == "random_noise"].pivot_table(index=["epsilon", "image"], columns="ensemble", values="size_l2")
     assert noise.sub(noise[BASELINE], axis=0).abs().to_numpy().max() == 0  # the control is the same for all
+
+
+def test_masking_checks_of_every_ensemble_are_recorded(finished):
+    path, result = finished
+    names = [
+        "deterministic", "differentiable", "logits", "saturation", "zero_gradient", "order", "sizes",
+        "worst_case", "radius", "black_box", "logit_scale", "restarts", "transfer",
+    ]  # fmt: skip
+    for name in ENSEMBLES:
+        checks = result.checks[result.checks.ensemble == name]
+        assert list(checks.check) == names
+        assert checks.passed.notna().all()
+        figures = json.loads((path / "masking" / f"{name}.json").read_text())["figures"]
+        assert figures["thorough_images"] == 5
+        assert len(figures["zero_gradient_rate_per_image"]) == JOB.points
+        assert figures["transferred"].keys() == ENSEMBLES.keys() - {name}
+        assert figures["accuracy_by_radius"]["epsilons"][-1] == 1.0
+        with safe_open(path / "attack" / name / "pgd.safetensors", "pt") as file:
+            assert "masking" in str(file.metadata())
+    assert "on 5 of them" in result.settings["masking"]
 
 
 def test_scores_agree_with_a_slow_count_of_pixels(finished):

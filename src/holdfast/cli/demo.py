@@ -42,6 +42,9 @@ def demo(
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of PGD.")] = D.steps,
     restarts: Annotated[int, typer.Option(help="Restarts of PGD.")] = D.n_restarts,
+    thorough: Annotated[
+        int, typer.Option(help="Images on which the masking report tries all attacks there are; 0: none.")
+    ] = D.thorough,
     members: Annotated[int, typer.Option(help="Networks of the deep ensemble.")] = D.members,
     draws: Annotated[int, typer.Option(help="Weight draws of the mean-field posterior.")] = D.draws,
     k: Annotated[float, typer.Option(help="Top-k in percent of the pixels, above 0 and up to 100.")] = D.k,
@@ -69,8 +72,8 @@ def demo(
 
     job = MainJob(
         data=data, network=network, width=width, epochs=epochs, points=points, norm=norm,
-        epsilons=tuple(epsilon) if epsilon else None, steps=steps, n_restarts=restarts, members=members, draws=draws,
-        k=k, seed=seed,
+        epsilons=tuple(epsilon) if epsilon else None, steps=steps, n_restarts=restarts, thorough=thorough,
+        members=members, draws=draws, k=k, seed=seed,
     )  # fmt: skip
     images = load(data, data_dir=data_dir)
     job.check(images)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import scores
 from holdfast.attacks import Attacked, masking_report
-from holdfast.budget import Budget
 from holdfast.data import Split
 from holdfast.ensemble import Ensemble, log_predictive
 from holdfast.studies.codecs import JsonCodec, TableCodec
+from holdfast.studies.main_job.settings import MainJob
 from holdfast.studies.result import CLEAN
 from holdfast.studies.run_folder import Artifact, RunFolder
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 Ensembles = Mapping[str, Artifact[Ensemble]]
 Attacks = Mapping[tuple[str, str], Artifact[Attacked]]
 JUDGED = {"random_noise": "random_noise", "one_step": "fgsm", "many_steps": "pgd"}  # the checks' names: ours
-THOROUGH = ("radius", "black_box", "logit_scale", "restarts", "transfer")
-NOT_RUN = "left to attacks.masking_report(..., thorough=True), which takes about thirty times as long."
+THOROUGH = ("worst_case", "radius", "black_box", "logit_scale", "restarts", "transfer")
+NOT_RUN = "left out by the settings (thorough = 0)."
+QUERIES = 500  # of Square in the thorough part
 ROOMS = ("attacks", "scores", "studies/main_job")
 
 
@@ -39,14 +40,25 @@ def predictions(folder: RunFolder, points: Split, ensembles: Ensembles, attacked
 
 
 def figures(
-    folder: RunFolder, data: Split, points: Split, ensembles: Ensembles, attacked: Attacks, memory: int
+    folder: RunFolder,
+    job: MainJob,
+    data: Split,
+    points: Split,
+    ensembles: Ensembles,
+    attacked: Attacks,
+    memory: int,
 ) -> dict[str, dict[str, Any]]:
     """Per ensemble: accuracy and nll on all test images, saturation, zero gradients, the checks against masking."""
     found = {}
     for name, ensemble in ensembles.items():
         own = {new: attacked[name, kind] for new, kind in JUDGED.items()}
-        settings = {"attacked": {new: artifact.key for new, artifact in own.items()}}
-        compute = lambda ensemble=ensemble, own=own: _figures(ensemble.value, data, points, own, memory)
+        settings = {"attacked": {new: artifact.key for new, artifact in own.items()}, "thorough": job.thorough}
+        others = {other: e.value for other, e in ensembles.items() if other != name}
+        if job.thorough:
+            settings |= {"others": {other: ensembles[other].key for other in others}, "seed": job.seed}
+        compute = lambda ensemble=ensemble, own=own, others=others: _figures(
+            job, ensemble.value, others, data, points, {n: artifact.value for n, artifact in own.items()}, memory
+        )
         found[name] = folder.stage(f"masking/{name}", settings, compute, JsonCodec(), ROOMS).value
     return found
 
@@ -101,19 +113,28 @@ def _predictions(
 
 
 def _figures(
-    ensemble: Ensemble, data: Split, points: Split, attacked: Mapping[str, Artifact[Attacked]], memory: int
+    job: MainJob,
+    ensemble: Ensemble,
+    others: Mapping[str, Ensemble],
+    data: Split,
+    points: Split,
+    attacked: Mapping[str, Attacked],
+    memory: int,
 ) -> dict[str, Any]:
     log_p = ensemble.log_predictive(data.images, memory=memory)
-    results = {name: artifact.value for name, artifact in attacked.items()}
-    settings = results["many_steps"].settings
-    budget = Budget(settings["norm"], results["many_steps"].epsilons)
-    report = masking_report(ensemble, points.images, points.labels, budget=budget, attacked=results, memory=memory)
+    thorough = bool(job.thorough)
+    report = masking_report(
+        ensemble, points.images, points.labels, budget=job.budget(), attacked=attacked, thorough=thorough,
+        thorough_images=min(job.thorough, len(points)) or None, others=others if thorough else None, steps=job.steps,
+        queries=QUERIES, seed=job.seed, memory=memory,
+    )  # fmt: skip
     checks = [{"check": c.name, "passed": c.passed, "sentence": c.sentence} for c in report.checks]
-    checks += [{"check": name, "passed": None, "sentence": NOT_RUN} for name in THOROUGH]
+    checks += [{"check": name, "passed": None, "sentence": NOT_RUN} for name in THOROUGH if not thorough]
     return {
         "clean_accuracy": (log_p.argmax(-1) == data.labels).double().mean().item(),
         "nll": -log_p.gather(-1, data.labels[:, None]).double().mean().item(),
         "saturation_rate": report.figures["saturation_rate"],
         "zero_gradient_rate": report.figures["zero_gradient_rate"],
         "checks": checks,
+        "figures": dict(report.figures),
     }

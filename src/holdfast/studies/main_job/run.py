@@ -47,7 +47,7 @@ def run(folder: RunFolder, job: MainJob, data: Dataset, *, command: str = "", me
     ensembles = train(folder, job, data)
     attacked = attack(folder, job, points, ensembles, memory)
     table = predictions(folder, points, ensembles, attacked, memory)
-    summary = figures(folder, data.test, points, ensembles, attacked, memory)
+    summary = figures(folder, job, data.test, points, ensembles, attacked, memory)
     masking, checks = masking_tables(summary, table)
     scored = explain(folder, job, points, ensembles, attacked, memory)
     comparisons = _comparisons(folder, job, scored)
@@ -154,6 +154,7 @@ def _settings(job: MainJob, data: Dataset, ensembles: Ensembles) -> dict[str, An
         "inference": {ENSEMBLES[n]: e.value.diagnostics.settings for n, e in ensembles.items()},
         "attacks": ATTACKS | {"pgd": f"{ATTACKS['pgd']}: {_pgd(job)}"},
         "budget": asdict(job.budget()),
+        "masking": _masking(job),
         "explanations": "LRP from the logit of the class predicted for the clean image; "
         f"mean over draws; rules: {', '.join(repr(RULE[rule]) for rule in job.rules)}",
         "scores": f"k-LRP: overlap of the {job.k:g} % most relevant pixels; chance from another image's map",
@@ -161,6 +162,15 @@ def _settings(job: MainJob, data: Dataset, ensembles: Ensembles) -> dict[str, An
         "k": job.k,
         "seed": job.seed,
     }
+
+
+def _masking(job: MainJob) -> str:
+    if not job.thorough:
+        return "checks on all points, without the thorough part"
+    return (
+        f"checks on all points; worst case, other radii, Square, logit scale, restarts and transfer on "
+        f"{min(job.thorough, job.points)} of them, spread evenly, at the largest radius"
+    )
 
 
 def _pgd(job: MainJob) -> str:

@@ -39,6 +39,8 @@ class MainJob:
         primary_epsilon: the radius of the comparison in the headline, named before the run; None for the middle one.
         steps: gradient steps of PGD.
         n_restarts: restarts of PGD.
+        thorough: images, spread evenly over the points, on which the thorough part of the masking report tries all
+            there is; 0 leaves it out.
         members: networks of the deep ensemble.
         draws: weight draws of the mean-field posterior.
         rules: LRP rules, see `holdfast.studies.main_job.explain`.
@@ -58,6 +60,7 @@ class MainJob:
     primary_epsilon: float | None = None
     steps: int = 40
     n_restarts: int = 1
+    thorough: int = 40
     members: int = 5
     draws: int = 30
     rules: tuple[str, ...] = RULES
@@ -74,6 +77,7 @@ class MainJob:
             "points": 10,
             "steps": 1,
             "n_restarts": 1,
+            "thorough": 0,
             "members": 2,
             "draws": 2,
             "gallery": 1,

@@ -30,14 +30,13 @@ from holdfast.inference.hmc.layers import plain_layers
 from holdfast.inference.hmc.precision import Precision, choose
 from holdfast.inference.hmc.presets import Mass, Name, Plan, plan_of
 from holdfast.inference.hmc.processes import Problem, run_all
-from holdfast.inference.hmc.results import diagnostics_of, flops, prior_logit_sd
+from holdfast.inference.hmc.results import diagnostics_of, prior_logit_sd
 from holdfast.inference.priors import EmpCov, Prior, StudentT, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import train_members
 from holdfast.inference.training import as_ensemble, check_problem, check_temperature
 
 NAMED = {"student_t": StudentT(), "emp_cov": EmpCov()}
-STACKED_CPU, STACKED_GPU = 5e7, 2e9  # operations of one chain's gradient below which chains are stacked
 
 
 def hmc(
@@ -110,9 +109,7 @@ def hmc(
         start = _starts(call, network, data, seed, plan, believed, home)
         start = _approached(network, data, start, believed, temperature, seed, plan, home)
         problem = _problem(network, data, start, shape, believed, temperature, seed, plan, chosen, home)
-        limit = STACKED_CPU if data.images.device.type == "cpu" else STACKED_GPU
-        apart = plan.chains > 1 and data.images.device.type == "cpu" and flops(network, len(data)) > limit
-        runs = run_all(problem, apart)
+        runs = run_all(problem)
     weights = _weights(runs, problem)
     fixed = {k: v.repeat_interleave(plan.draws, 0) for k, v in problem.fixed.items()}
     names = [k for k, _ in (*network.named_parameters(), *network.named_buffers())]

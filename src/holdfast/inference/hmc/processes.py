@@ -27,6 +27,8 @@ from holdfast.inference.hmc.potential import potential
 from holdfast.inference.hmc.presets import Plan
 from holdfast.progress import track
 
+STACKED_CPU, STACKED_GPU = 5e7, 2e9  # operations of a gradient up to which chains are stacked
+
 
 @dataclass
 class Problem:
@@ -95,12 +97,13 @@ def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
         )
 
 
-def run_all(problem: Problem, processes: bool) -> list[Run]:
-    """Run all chains: one process each, or one stack in this process."""
-    chains = len(problem.start)
-    if not processes:
-        runs = list(_watched(run_stack(problem, slice(0, chains)), problem.plan))
-        return [runs[-1]]
+def run_all(problem: Problem) -> list[Run]:
+    """Run all chains: stacked where a gradient is small, else a process each on a CPU, one after the other on a GPU."""
+    chains, device = len(problem.start), problem.start.device.type
+    if chains == 1 or flops(problem) <= (STACKED_CPU if device == "cpu" else STACKED_GPU):
+        return [_last(run_stack(problem, slice(0, chains)), problem.plan)]
+    if device != "cpu":
+        return [_last(run_stack(problem, slice(k, k + 1)), problem.plan) for k in range(chains)]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "problem.pt"
         torch.save(problem, file)
@@ -111,8 +114,14 @@ def run_all(problem: Problem, processes: bool) -> list[Run]:
             return [future.result() for future in futures]
 
 
-def _watched(runs: Iterator[Run], plan: Plan) -> Iterator[Run]:
-    yield from track(runs, "hmc", plan.warm_up + len(plan.burn_in) + plan.draws)
+def flops(problem: Problem) -> float:
+    """Operations of one chain's full-batch gradient, roughly: six for each entry of a weight matrix and image."""
+    return 6.0 * len(problem.data) * sum(p.numel() for p in problem.network.parameters() if p.ndim >= 2)
+
+
+def _last(runs: Iterator[Run], plan: Plan) -> Run:
+    *_, run = track(runs, "hmc", plan.warm_up + len(plan.burn_in) + plan.draws)
+    return run
 
 
 def _finished(futures: list[Future], problem: Problem) -> Iterator[int]:

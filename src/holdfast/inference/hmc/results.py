@@ -79,11 +79,6 @@ def e_bfmi(energies: Sequence[float]) -> float | None:
     return float(values.diff().square().sum()) / spread if len(values) > 2 and spread > 0 else None
 
 
-def flops(network: nn.Module, images: int) -> float:
-    """Operations of one full-batch gradient, roughly: six for each weight matrix entry and image."""
-    return 6.0 * images * sum(p.numel() for p in network.parameters() if p.ndim >= 2)
-
-
 def _warnings(chains: list[tuple[Run, int]], summary: dict[str, Any]) -> list[str]:
     found = []
     for number, (run, k) in enumerate(chains):

@@ -22,8 +22,7 @@ from holdfast.attacks.explanation_objectives import correlation, top_pixels
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
-from holdfast.explanations import Epsilon, saliency
-from holdfast.explanations.relevance.heatmap import heatmap
+from holdfast.explanations import AlphaBeta, Epsilon, Gamma, epsilon_gamma_box, lrp, saliency
 from holdfast.tiles import MEMORY
 
 
@@ -38,8 +37,7 @@ def gradient_map(ensemble, x, y):
 
 
 def relevance_map(ensemble, x, y):
-    draws = [{k: v[s] for k, v in ensemble.weights.items()} for s in range(len(ensemble))]
-    return torch.stack([heatmap(ensemble.network, w, x, Epsilon(0.1), target=y) for w in draws])
+    return lrp(ensemble, x, y, rule=Epsilon(0.1), create_graph=True)
 
 
 def trained(draws=1, dtype=torch.float32, smooth=False):
@@ -130,8 +128,22 @@ def test_objectives_by_finite_differences(name):
     assert torch.autograd.gradcheck(lambda m: objective(m, clean, IMAGES), some_maps(0).requires_grad_())
 
 
-@pytest.mark.parametrize("explain", [gradient_map, relevance_map])
-@pytest.mark.parametrize("memory", [MEMORY, 1 << 16])
+def other_rule(rule):
+    return lambda ensemble, x, y: lrp(ensemble, x, y, rule=rule, create_graph=True)
+
+
+@pytest.mark.parametrize(
+    ("explain", "memory"),
+    [
+        (gradient_map, MEMORY),
+        (gradient_map, 1 << 16),
+        (relevance_map, MEMORY),
+        (relevance_map, 1 << 16),
+        (other_rule(Gamma(0.25)), MEMORY),
+        (other_rule(AlphaBeta(2, 1)), MEMORY),
+        (other_rule(epsilon_gamma_box(0.0, 1.0)), MEMORY),
+    ],
+)
 def test_gradient_through_the_mean_map_by_finite_differences(explain, memory):
     ensemble, x = trained(draws=3, dtype=torch.float64, smooth=True)
     x = x[:4].clamp(0.05, 0.95)

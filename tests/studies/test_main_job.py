@@ -106,7 +106,7 @@ def test_a_second_run_reuses_every_stage_and_says_the_same(finished, data):
 def test_the_same_seed_gives_the_same_bytes_whatever_the_memory(data, tmp_path, monkeypatch):
     monkeypatch.setattr(holdfast.tiles, "TILE", 1 << 14)  # many tiles even for a small network
     sums = []
-    for memory in (4 << 14, 1 << 30):
+    for memory in (8 << 14, 1 << 30):
         with RunFolder(tmp_path / str(memory)) as folder:
             run(folder, JOB, data, memory=memory)
             sums.append({name: stage["sha256"] for name, stage in folder.manifest["stages"].items()})

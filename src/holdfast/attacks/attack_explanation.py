@@ -78,7 +78,9 @@ def attack_explanation(
         x: images `[B, *image]` within the budget's pixel range.
         y: the class `[B]` that is explained, and kept wherever the ensemble gives it to the clean image: usually
             `ensemble.predict(x)`.
-        explain: (ensemble, images `[b, ...]`, classes `[b]`) -> maps `[s, b, *image]`, differentiable in the images.
+        explain: (ensemble, images `[b, ...]`, classes `[b]`) -> maps `[s, b, *image]`, differentiable in the images:
+            any method of `holdfast.explanations` with `create_graph=True`, such as
+            `lambda ensemble, x, y: lrp(ensemble, x, y, rule=Gamma(0.25), create_graph=True)`.
         objective: what to raise, of `holdfast.attacks.explanation_objectives`.
         budget: norm, one radius or several, and pixel range.
         criterion: when an explanation counts as moved; by default when the objective rose at all.

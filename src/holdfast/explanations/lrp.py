@@ -38,6 +38,7 @@ def lrp(
     layer: str | Sequence[str] | None = None,
     view: Literal["class", "unit"] = "class",
     reduce: str | Reduction | None = None,
+    create_graph: bool = False,
     memory: int = MEMORY,
 ) -> Maps:
     """Relevance maps of every draw, or what `reduce` keeps of them.
@@ -56,6 +57,8 @@ def lrp(
         view: "class": the class relevance arriving at the layer. "unit": the layer's own strongest unit explained at
             the images. A batch norm is folded into the map before it, whose output then shows the relevance after it.
         reduce: None for all draws; "mean", "variance", "median", `Quantiles(...)` or `TopCounts(...)` over draws.
+        create_graph: make the maps differentiable in `x`, for attacks on them; then `memory` bounds nothing, and all
+            draws are returned.
         memory: budget in bytes; the answer does not depend on it.
 
     Returns:
@@ -84,8 +87,14 @@ def lrp(
         classes=isinstance(target, str),
         nonneg=bool((x.detach() >= 0).all()),
     )
-    with torch.no_grad():
-        maps = _all_draws(explain, x, targets, memory) if kind is None else _reduced(explain, x, targets, kind, memory)
+    if create_graph:
+        if kind is not None:
+            raise ValueError("lrp: create_graph=True returns the maps of all draws; leave reduce out and reduce them.")
+        maps = _with_graph(explain, x, targets, memory)
+    else:
+        with torch.no_grad():
+            found = (explain, x, targets)
+            maps = _all_draws(*found, memory) if kind is None else _reduced(*found, kind, memory)
     return maps[layers[0]] if layer is None or isinstance(layer, str) else maps
 
 
@@ -124,6 +133,16 @@ def _all_draws(explain: Explainer, x: Tensor, targets: dict, memory: int) -> dic
                 maps[name] = part.new_empty((draws, len(x), *part.shape[2:]))
             maps[name][tile.draws, tile.images] = part
     return maps
+
+
+def _with_graph(explain: Explainer, x: Tensor, targets: dict, memory: int) -> dict[str, Tensor]:
+    """The same in new tensors, so that derivatives find their way back."""
+    blocks = []
+    with torch.enable_grad():
+        for block in pieces(explain.ensemble, x, memory):
+            found = [explain(x[tile.images], _at(targets, tile), tile.draws) for tile in block]
+            blocks.append({name: torch.cat([maps[name] for maps in found]) for name in found[0]})
+    return {name: torch.cat([maps[name] for maps in blocks], 1) for name in blocks[0]}
 
 
 def _reduced(explain: Explainer, x: Tensor, targets: dict, kind: Reduction, memory: int) -> dict[str, Tensor]:

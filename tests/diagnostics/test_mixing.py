@@ -112,7 +112,7 @@ def test_independent_draws_have_the_error_of_independent_draws():
 
 def test_the_error_covers_the_truth():
     """Means of many functions with true mean 0 lie within two errors about 95 times of 100."""
-    draws = autoregressive(4, 250, 1000, 0.7, seed=3)
+    draws = autoregressive(4, 250, 600, 0.7, seed=3)
     found = mixing(draws, 4)
     covered = (draws.mean(0).abs().numpy() < 2 * found.mcse).mean()
     assert 0.92 < covered < 0.98

@@ -36,6 +36,7 @@ SHORT = {
     "robustness": "robustness",
     "weights": "weights, for info",
 }
+QUANTITIES = {"mean_map_robustness": "robustness, mean map", "robustness": "robustness, a draw's"}
 
 
 def diagnose(
@@ -192,7 +193,7 @@ def _tables(found: "Diagnosis") -> "list[Table]":
         figures = [_number(row[n], 2) for n in ("acceptance", "rms_energy_error", "e_bfmi")]
         counts = [_number(row[n], 0) for n in ("draws", "distinct", "chains")]
         samplers.add_row(row["ensemble"], found.verdicts[row["ensemble"]], *counts, *figures)
-    functions = _table("Functions", "", "of each draw", "varying", "R-hat 50 90 99 %", "ESS", "MCSE")
+    functions = _table("Functions, at 50, 90 and 99 %", "", "of each draw", "varying", "R-hat", "ESS", "MCSE")
     several = [name for name, word in found.verdicts.items() if word != ONE]
     for row in _once(found.functions[found.functions.ensemble.isin(several)]):
         varying = f"{row['functions'] - row['constant']:,}"
@@ -215,7 +216,8 @@ def _tables(found: "Diagnosis") -> "list[Table]":
         if row["ensemble"] != row["minus"]:
             word = "" if row["resolved"] else "not resolved"
             figures = [_number(row["difference"], 4), _number(row["difference_mcse"], 4)]
-            differences.add_row(row["ensemble"], row["minus"], row["quantity"], *figures, word)
+            quantity = QUANTITIES.get(row["quantity"], row["quantity"])
+            differences.add_row(row["ensemble"], row["minus"], quantity, *figures, word)
     return [t for t in (samplers, functions, predictions, agreement, differences) if t.row_count]
 
 

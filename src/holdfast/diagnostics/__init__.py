@@ -7,6 +7,7 @@ from holdfast.diagnostics.chains import chains_of, distinct_draws
 from holdfast.diagnostics.diagnosis import Diagnosis, diagnose, table
 from holdfast.diagnostics.export import to_arviz, write_arviz
 from holdfast.diagnostics.functions import Probe, functions
+from holdfast.diagnostics.mean_map import mean_map_robustness
 from holdfast.diagnostics.mixing import Mixing, mixing, verdict
 from holdfast.diagnostics.predictions import agreement_between_chains, agreement_with, predictive_figures
 
@@ -20,6 +21,7 @@ __all__ = [
     "diagnose",
     "distinct_draws",
     "functions",
+    "mean_map_robustness",
     "mixing",
     "predictive_figures",
     "table",

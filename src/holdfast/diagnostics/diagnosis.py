@@ -15,7 +15,8 @@ from torch import Tensor
 from holdfast.checks import check_range
 from holdfast.data import Split, balanced_subset
 from holdfast.diagnostics.chains import chains_of, distinct_draws, random_weights
-from holdfast.diagnostics.functions import Probe, functions
+from holdfast.diagnostics.functions import Probe, functions_of, maps_of
+from holdfast.diagnostics.mean_map import mean_map_robustness
 from holdfast.diagnostics.mixing import LEAST, LOCAL, Mixing, mean_and_error, mixing, verdict
 from holdfast.diagnostics.predictions import agreement_between_chains, agreement_with, predictive_figures
 from holdfast.diagnostics.shifts import shifts_for
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 SAMPLER = (
     "acceptance", "rms_energy_error", "divergences", "e_bfmi", "step_size", "trajectory", "leapfrog_steps", "gradients",
 )  # fmt: skip
-COMPARED = ("robustness", "nll", "brier", "entropy")
 TABLES = ("samplers", "functions", "predictions", "agreement", "differences")
 CLEAN = "clean"
 
@@ -79,6 +79,8 @@ class Diagnosis:
             for family in ("true_class_log_probability", "relevance", "robustness"):
                 own = _row(self.functions, name, functions_of=family)
                 row |= {f"{family}_{k}": own[k] for k in ("rhat_90", "rhat_99", "ess_50")}
+            held = _row(self.differences, name, quantity="mean_map_robustness")
+            row |= {"mean_map_robustness": held["value"], "mean_map_robustness_mcse": held["mcse"]}
             row |= {k: clean[k] for k in ("accuracy", "nll", "nll_mcse", "brier", "ece", "entropy")}
             rows.append(row)
         return pandas.DataFrame(rows)
@@ -180,11 +182,16 @@ class _Findings:
         memory: int,
     ) -> None:
         self.name, self.chains = name, chains_of(ensemble)
-        values = functions(ensemble, few.images, few.labels, probe, memory=memory)
+        maps = maps_of(ensemble, few.images, few.labels, probe, memory=memory)
+        values = functions_of(maps, few.labels, probe)
         self.families = {k: mixing(v, self.chains, most=most, seed=seed) for k, v in values.items()}
         self.verdict = verdict(self.families, len(ensemble))
         self.weights = mixing(random_weights(ensemble, most, seed), self.chains, most=most, seed=seed)
-        self.robustness = mean_and_error(values["robustness"].double().mean(1), self.chains)
+        settings = {"k": probe.k, "image_axes": few.images.ndim - 1, "seed": probe.seed}
+        self.robustness = {
+            "mean_map_robustness": mean_map_robustness(maps.clean, maps.attacked, self.chains, **settings),
+            "robustness": mean_and_error(values["robustness"].double().mean(1), self.chains),
+        }
         self.sampler = self._sampler(ensemble)
         self.predictions, self.agreement = [], []
         for shift, change in {CLEAN: None, **shifts_for(many.images)}.items():
@@ -202,7 +209,7 @@ class _Findings:
     def compared(self) -> dict[str, tuple[float, float]]:
         """Mean and Monte Carlo error of what is compared between ensembles."""
         clean = self.predictions[0]
-        return {"robustness": self.robustness} | {k: (clean[k], clean[f"{k}_mcse"]) for k in COMPARED[1:]}
+        return self.robustness | {k: (clean[k], clean[f"{k}_mcse"]) for k in ("nll", "brier", "entropy")}
 
     def _sampler(self, ensemble: Ensemble) -> dict[str, Any]:
         said = ensemble.diagnostics
@@ -242,20 +249,24 @@ def _assembled(settings: dict[str, Any], found: list[_Findings]) -> Diagnosis:
         functions=frame((f.name, row) for f in found for row in f.functions()),
         predictions=frame((f.name, row) for f in found for row in f.predictions),
         agreement=frame((f.name, row) for f in found for row in f.agreement),
-        differences=frame(
-            (f.name, {"minus": found[0].name, "quantity": k, **_difference(own, first[k])})
-            for f in found
-            for k, own in f.compared().items()
-        ),
+        differences=frame(row for f in found for row in differences(f.name, f.compared(), found[0].name, first)),
         curves={f.name: {k: m.curve() for k, m in f.families.items() if len(m.rhat)} for f in found},
         notes=[note for f in found for note in f.notes],
     )
 
 
-def _difference(own: tuple[float, float], first: tuple[float, float]) -> dict[str, Any]:
-    difference, error = own[0] - first[0], math.hypot(own[1], first[1])
-    return {"value": own[0], "mcse": own[1], "difference": difference, "difference_mcse": error,
-            "resolved": own != first and abs(difference) >= 2 * error}  # fmt: skip
+def differences(
+    name: str, own: Mapping[str, tuple[float, float]], minus: str, others: Mapping[str, tuple[float, float]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Rows of the table of differences, from (value, Monte Carlo error) of each quantity of two ensembles."""
+    rows = []
+    for quantity, (value, error) in own.items():
+        other, its_error = others[quantity]
+        difference, both = value - other, math.hypot(error, its_error)
+        resolved = name != minus and difference != 0 and abs(difference) >= 2 * both
+        row = {"minus": minus, "quantity": quantity, "value": value, "mcse": error, "difference": difference}
+        rows.append((name, row | {"difference_mcse": both, "resolved": bool(resolved)}))
+    return rows
 
 
 def _reference(

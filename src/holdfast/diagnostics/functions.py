@@ -88,20 +88,41 @@ def functions(
     {'class_probability': (5, 2, 3), 'relevance': (5, 2, 16)}
     """
     probe = Probe() if probe is None else probe
+    return functions_of(maps_of(ensemble, x, y, probe, memory=memory), y, probe)
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What a probe computes: log probabilities `[S, B, C]` in float64, and heatmaps `[S, B, *image]` of every draw.
+
+    Attributes:
+        log_p: of the images as they are.
+        clean, attacked: heatmaps of the class that the ensemble predicts for the clean image.
+    """
+
+    log_p: Tensor
+    clean: Tensor
+    attacked: Tensor
+
+
+def maps_of(ensemble: Ensemble, x: Tensor, y: Tensor, probe: Probe, *, memory: int = MEMORY) -> Maps:
+    """Attack the ensemble and explain every draw, before and after; arguments as in `functions`."""
     log_p = ensemble.logits(x, memory=memory).double().log_softmax(-1)
-    target = (log_p.logsumexp(0)).argmax(-1)
+    target = log_p.logsumexp(0).argmax(-1)
     found = attacks.pgd(ensemble, x, y, budget=probe.budget, steps=probe.steps, seed=probe.seed, memory=memory)
-    clean, attacked = (_maps(ensemble, images, target, probe, memory) for images in (x, found.images[0]))
-    settings = {"k": probe.k, "seed": probe.seed, "image_axes": x.ndim - 1, "memory": memory}
+    explain = lambda images: explanations.lrp(ensemble, images, target, rule=probe.rule, memory=memory)
+    return Maps(log_p, explain(x), explain(found.images[0]))
+
+
+def functions_of(maps: Maps, y: Tensor, probe: Probe) -> dict[str, Tensor]:
+    """The functions of every draw, from its predictions and heatmaps."""
+    log_p, clean = maps.log_p, maps.clean
+    settings = {"k": probe.k, "seed": probe.seed, "image_axes": clean.ndim - 2}
     mean = clean.mean(0, keepdim=True).expand_as(clean)
     return {
         "true_class_log_probability": log_p.gather(-1, y.expand(log_p.shape[:-1])[..., None])[..., 0],
         "class_probability": log_p.exp(),
         "relevance": (clean.sum(2) if clean.ndim == 5 else clean).flatten(2),
         "top_k_overlap": scores.k_lrp(clean, mean, **settings),
-        "robustness": scores.k_lrp(clean, attacked, **settings),
+        "robustness": scores.k_lrp(clean, maps.attacked, **settings),
     }
-
-
-def _maps(ensemble: Ensemble, x: Tensor, target: Tensor, probe: Probe, memory: int) -> Tensor:
-    return explanations.lrp(ensemble, x, target, rule=probe.rule, memory=memory)

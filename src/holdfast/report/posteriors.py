@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LEVELS = (50, 90, 99)
-QUANTITIES = {"robustness": "robustness", "nll": "NLL", "brier": "Brier score", "entropy": "entropy"}
+QUANTITIES = {
+    "headline": "k-LRP of the headline",
+    "mean_map_robustness": "robustness of the mean map",
+    "robustness": "mean robustness of a draw",
+    "nll": "NLL",
+    "brier": "Brier score",
+    "entropy": "entropy",
+}
 
 
 def verdicts(view: View) -> Table:

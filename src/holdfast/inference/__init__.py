@@ -9,7 +9,7 @@ from holdfast.inference.deep_ensemble import deep_ensemble
 from holdfast.inference.laplace import laplace
 from holdfast.inference.low_rank import low_rank
 from holdfast.inference.mc_dropout import mc_dropout
-from holdfast.inference.mean_field import MeanField, Start, fit_mean_field, mean_field
+from holdfast.inference.mean_field import MeanField, Start, fit_mean_field, mean_field, mean_field_training
 from holdfast.inference.prior_draws import prior_draws
 from holdfast.inference.priors import FanIn, Isotropic, Prior
 from holdfast.inference.sgd import sgd
@@ -33,6 +33,7 @@ __all__ = [
     "low_rank",
     "mc_dropout",
     "mean_field",
+    "mean_field_training",
     "prior_draws",
     "sgd",
     "sghmc",

@@ -21,11 +21,10 @@ from torch.func import functional_call
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.mean_field import (
-    BETAS,
-    DEFAULT,
     START,
     Elbo,
     Start,
+    mean_field_training,
     ratios_and_divergence,
     report,
 )
@@ -56,7 +55,7 @@ def low_rank(
     rank: int = 4,
     prior: str | Prior = "fan_in",
     temperature: float = 1.0,
-    training: Training = DEFAULT,
+    training: Training | None = None,
     start: Start = START,
     standardise: bool = True,
 ) -> Ensemble:
@@ -70,7 +69,7 @@ def low_rank(
         rank: K, how many directions.
         prior: "fan_in", "unit", `FanIn(...)` or `Isotropic(variance)`.
         temperature: weight of the divergence; 1 is Bayes' rule.
-        training: epochs, batch size, optimiser, learning rate and its schedule.
+        training: epochs, batch size, optimiser, learning rate and its schedule; None for `mean_field_training`.
         start: initial scales, and the learning rate of the deviations.
         standardise: fit to images of mean 0 and variance 1, as `mean_field` does.
 
@@ -87,7 +86,11 @@ def low_rank(
         check_count(call, name, value)
     check_temperature(call, temperature)
     believed = as_prior(call, prior)
-    fit = lambda shell: _fit(shell, data, seed, draws, rank, believed, temperature, training, start)
+
+    def fit(shell: nn.Module) -> Ensemble:
+        settled = training or mean_field_training(len(data))
+        return _fit(shell, data, seed, draws, rank, believed, temperature, settled, start)
+
     return fit_standardised(call, network, data, standardise, fit)
 
 
@@ -173,7 +176,7 @@ def optimise(
     groups = [([*trained.values(), *directions.values()], 1.0), (list(log_ratio.values()), start.deviation_rate)]
     try:
         order = [stream(seed, "order")]
-        losses = train("inference.low_rank", groups, loss, data, training, order, after_epoch=note, betas=BETAS)
+        losses = train("inference.low_rank", groups, loss, data, training, order, after_epoch=note)
     finally:
         for tensor in every:
             tensor.requires_grad_(False)

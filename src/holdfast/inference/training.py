@@ -90,7 +90,6 @@ def train(
     orders: Sequence[torch.Generator],
     *,
     after_epoch: Callable[[int], None] | None = None,
-    betas: tuple[float, float] = (0.9, 0.999),
 ) -> list[float]:
     """Train the tensors in `groups` in place.
 
@@ -102,7 +101,6 @@ def train(
         training: epochs, batch size, optimiser and schedule.
         orders: one generator for each member, from which its batch order is drawn.
         after_epoch: called with the number of epochs done, after each.
-        betas: memory of the first and the second moment of Adam.
 
     Returns:
         mean loss of every epoch, over steps and members.
@@ -110,7 +108,7 @@ def train(
     Raises:
         FloatingPointError: where a loss is not finite; the message says at which epoch and step.
     """
-    optimiser = _optimiser(groups, training, betas)
+    optimiser = _optimiser(groups, training)
     factors = [factor for _, factor in groups]
     steps = math.ceil(len(data) / training.batch_size)
     curve = []
@@ -273,13 +271,11 @@ def _stack(states: list[Weights]) -> Weights:
     return {k: torch.stack([s[k].detach() for s in states]) for k in states[0]}
 
 
-def _optimiser(
-    groups: Sequence[tuple[Sequence[Tensor], float]], training: Training, betas: tuple[float, float]
-) -> torch.optim.Optimizer:
+def _optimiser(groups: Sequence[tuple[Sequence[Tensor], float]], training: Training) -> torch.optim.Optimizer:
     listed = [{"params": list(tensors)} for tensors, _ in groups]
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimiser == "adam":
-        return torch.optim.Adam(listed, lr=rate, weight_decay=decay, fused=True, betas=betas)
+        return torch.optim.Adam(listed, lr=rate, weight_decay=decay, fused=True)
     return torch.optim.SGD(listed, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
 
 

@@ -46,5 +46,7 @@ def _methods(job: MainJob, network: nn.Module, data: Dataset) -> dict[str, Calla
     if job.epochs is not None:
         for name, own in settings.items():
             default = inspect.signature(functions[name]).parameters["training"].default
+            if default is None:  # the method chooses by the number of steps
+                default = inference.mean_field_training(len(data.train), epochs=job.epochs)
             own["training"] = replace(default, epochs=job.epochs)
     return {name: partial(functions[name], network, data.train, seed=job.seed, **own) for name, own in settings.items()}

@@ -8,5 +8,6 @@ from holdfast.inference.hmc.hmc import hmc
 from holdfast.inference.hmc.integrator import trajectory
 from holdfast.inference.hmc.kernel import Outcome, Potential, State, transition
 from holdfast.inference.hmc.presets import PRESETS, Plan
+from holdfast.inference.hmc.stacked import stacked_cells
 
-__all__ = ["PRESETS", "Outcome", "Plan", "Potential", "State", "hmc", "trajectory", "transition"]
+__all__ = ["PRESETS", "Outcome", "Plan", "Potential", "State", "hmc", "stacked_cells", "trajectory", "transition"]

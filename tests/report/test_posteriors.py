@@ -3,17 +3,19 @@
 import dataclasses
 import re
 
+import pandas
 import pytest
 import torch
 from synthetic_result import make_result
 
 from holdfast import report
 from holdfast.data import Split
-from holdfast.diagnostics import diagnose
+from holdfast.diagnostics import diagnose, diagnosis
 from holdfast.ensemble import Diagnostics, Ensemble
 from holdfast.networks import fc2
 from holdfast.report import posteriors
 from holdfast.report.figures import mixing
+from holdfast.report.headline import headline
 from holdfast.report.view import View
 
 SMALL = {"epsilons": (0.1,), "rules": ("epsilon",), "layers": ("input",), "images": 20, "examples": 1}
@@ -77,3 +79,35 @@ def test_the_figure_says_its_numbers(result):
     endless = dataclasses.replace(result.diagnosis, curves={"mean_field": still})
     assert "90 % below infinity" in mixing(endless)[0].description
     assert mixing(dataclasses.replace(result.diagnosis, curves={})) == []
+
+
+def with_headline(result, error):
+    """The result with a Monte Carlo error of its headline."""
+    row = result.comparisons[
+        (result.comparisons.ensemble == result.primary.ensemble) & (result.comparisons.subset == "all")
+        & (result.comparisons.attack == result.primary.attack)
+    ].iloc[0]  # fmt: skip
+    rows = diagnosis.differences(
+        result.primary.ensemble, {"headline": (row.mean_difference, error)}, "deterministic", {"headline": (0.0, 0.0)}
+    )
+    frame = pandas.DataFrame([{"ensemble": name, **own} for name, own in rows])
+    found = dataclasses.replace(result.diagnosis, differences=frame)
+    return dataclasses.replace(result, diagnosis=found), row.mean_difference
+
+
+def test_a_headline_below_two_errors_is_not_resolved(result):
+    clear = make_result()
+    clear = dataclasses.replace(clear, diagnosis=result.diagnosis)
+    spoken, difference = with_headline(clear, 0.001)
+    found = headline(View(spoken))
+    assert found.verdict == "more"
+    assert (
+        f"The draws resolve this difference: +{difference:.4f}, with a Monte Carlo error of 0.0010."
+        in dict(found.facts).values()
+    )
+    spoken, _ = with_headline(clear, 0.51 * difference)
+    found = headline(View(spoken))
+    assert found.verdict == "unclear"
+    assert "But this is not resolved: it is less than two Monte Carlo errors" in found.sentence
+    assert "do not resolve" in dict(found.facts)["Draws"]
+    assert "Draws" not in dict(headline(View(clear)).facts)

@@ -94,6 +94,20 @@ def test_scores_agree_with_a_slow_count_of_pixels(finished):
             assert cell.k_lrp[row] == pytest.approx(len(top[0] & top[1]) / count, abs=2 / count)
 
 
+def test_the_diagnosis_is_of_the_headline(finished):
+    _, result = finished
+    own = result.scores[(result.scores.attack == result.primary.attack) & (result.scores.layer == "input")]
+    own = own[(own.epsilon == result.primary.epsilon) & (own.rule == result.primary.rule)]
+    means = own.groupby("ensemble").k_lrp.mean()
+    held = result.diagnosis.differences.query("quantity == 'headline'").set_index("ensemble")
+    assert list(held.index) == list(ENSEMBLES)
+    for name in ENSEMBLES:
+        assert held.value[name] == pytest.approx(means[name], abs=2e-3)  # sums of maps in another order
+    assert held.mcse["deterministic"] == 0
+    assert held.mcse["mean_field"] > 0
+    assert result.diagnosis.verdicts["mean_field"] == "independent draws"
+
+
 def test_a_second_run_reuses_every_stage_and_says_the_same(finished, data):
     path, first = finished
     with RunFolder(path) as folder:

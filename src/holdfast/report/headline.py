@@ -63,7 +63,14 @@ def headline(view: View) -> Headline:
     more = "more" if row["mean_difference"] > 0 else "fewer"
     found = f"{signed(row['mean_difference'])} {interval(row['low'], row['high'])}; n{NBSP}={NBSP}{int(row['n'])}"
     keeps = f"keeps {_pixels(view, row['mean_difference'])} {more} than {base}: {found}."
-    if is_clear(row):
+    drawn = _draws(view, row)
+    if is_clear(row) and drawn is not None and not drawn.resolved:
+        verdict = "unclear"
+        sentence = (
+            f"{setting} {keeps} But this is not resolved: it is less than two Monte Carlo errors of having few draws "
+            f"({number(drawn.difference_mcse, 4)})."
+        )
+    elif is_clear(row):
         verdict, sentence = more, f"{setting} {keeps}"
     elif row["low"] > 0 or row["high"] < 0:
         verdict = "unclear"
@@ -77,7 +84,8 @@ def headline(view: View) -> Headline:
             f"Under {_attack(view)}, these data do not tell whether {ours} or {base} keeps more of its "
             f"{_top(view)} pixels: {found}."
         )
-    facts = [_levels(view), _noise(view, row), _control(view, row), _labels(view), _strength(view), _inference(view)]
+    facts = [_levels(view), _noise(view, row), _control(view, row), _labels(view), _strength(view)]
+    facts += [_resolution(drawn), _inference(view)]
     where = "" if cell.layer == INPUT else f", read at {cell.layer}"
     return Headline(
         signed(row["mean_difference"]),
@@ -85,6 +93,25 @@ def headline(view: View) -> Headline:
         verdict,
         sentence,
         [f for f in facts if f],
+    )
+
+
+def _draws(view: View, row: "Series") -> "Series | None":
+    """What the diagnosis says of the headline's Monte Carlo error; None where it was not asked, or is not known."""
+    if view.result.diagnosis is None:
+        return None
+    rows = view.result.diagnosis.differences
+    rows = rows[(rows["quantity"] == "headline") & (rows["ensemble"] == row["ensemble"]) & (rows["minus"] == BASELINE)]
+    return None if rows.empty or not math.isfinite(rows.iloc[0].difference_mcse) else rows.iloc[0]
+
+
+def _resolution(drawn: "Series | None") -> tuple[str, str] | None:
+    if drawn is None:
+        return None
+    word = "The draws resolve this difference" if drawn.resolved else "The draws do not resolve this difference"
+    return (
+        "Draws",
+        f"{word}: {signed(drawn.difference, 4)}, with a Monte Carlo error of {number(drawn.difference_mcse, 4)}.",
     )
 
 

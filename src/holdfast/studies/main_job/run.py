@@ -51,8 +51,9 @@ def run(folder: RunFolder, job: MainJob, data: Dataset, *, command: str = "", me
     masking, checks = masking_tables(summary, table)
     scored = explain(folder, job, points, ensembles, attacked, memory)
     comparisons = _comparisons(folder, job, scored)
-    diagnosis = diagnose(folder, job, data.test, ensembles, memory)
     ensemble, kind, rule = PRIMARY
+    named = {name: attacked[name, kind] for name in ensembles}
+    diagnosis = diagnose(folder, job, data.test, points, ensembles, named, rule, memory)
     return Result(
         title="Do the explanations hold under attack?",
         question=_question(job, data),

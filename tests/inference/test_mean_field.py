@@ -9,7 +9,7 @@ from torch import nn
 
 from holdfast import data
 from holdfast.data import Split
-from holdfast.inference import FanIn, Isotropic, Training, fit_mean_field, low_rank, mean_field, sgd
+from holdfast.inference import FanIn, Isotropic, Path, Training, fit_mean_field, low_rank, mean_field, sgd, sghmc
 from holdfast.inference.mean_field import Elbo, Start, optimise, ratios_and_divergence
 from holdfast.inference.priors import log_density
 from holdfast.networks import conv, fc2, resnet
@@ -179,16 +179,24 @@ def test_begins_at_a_trained_network():
         mean_field(Residual(), data, seed=0, initial=trained[[0, 0]])
 
 
-def test_batch_statistics_belong_to_the_draw():
-    data, network = blobs(300, shape=(1, 6, 6)), Residual()
-    for method in (mean_field, lambda *a, **k: low_rank(*a, rank=2, **k)):
-        ensemble = method(network, data, seed=0, draws=3, training=SHORT)
-        for s in range(3):
-            w = {k: v[s] for k, v in ensemble.weights.items()}
-            x = torch.relu(torch.nn.functional.conv2d(data.images, w["conv.weight"], w["conv.bias"], padding=1))
-            maps = torch.nn.functional.conv2d(x, w["twice.weight"], padding=1)
-            assert torch.allclose(w["norm.running_mean"], maps.mean((0, 2, 3)), atol=1e-5)
-            assert torch.allclose(w["norm.running_var"], maps.var((0, 2, 3)), rtol=1e-3)
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda *a: mean_field(*a, seed=0, draws=3, training=SHORT),
+        lambda *a: low_rank(*a, seed=0, draws=3, rank=2, training=SHORT),
+        lambda *a: sghmc(*a, seed=0, draws=3, path=Path(2, 50, 1e-4, cycles=1), start=SHORT),
+    ],
+    ids=["mean_field", "low_rank", "sghmc"],
+)
+def test_batch_statistics_belong_to_the_draw(method):
+    data = blobs(300, shape=(1, 6, 6))
+    ensemble = method(Residual(), data)
+    for s in range(3):
+        w = {k: v[s] for k, v in ensemble.weights.items()}
+        x = torch.relu(torch.nn.functional.conv2d(data.images, w["conv.weight"], w["conv.bias"], padding=1))
+        maps = torch.nn.functional.conv2d(x, w["twice.weight"], padding=1)
+        assert torch.allclose(w["norm.running_mean"], maps.mean((0, 2, 3)), atol=1e-5)
+        assert torch.allclose(w["norm.running_var"], maps.var((0, 2, 3)), rtol=1e-3)
 
 
 def test_without_data_the_posterior_is_the_prior():

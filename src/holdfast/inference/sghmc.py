@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from holdfast.checks import check_range
 from holdfast.data.dataset import Split
-from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.priors import Prior, as_prior, penalty, random_parameters, settings_of
 from holdfast.inference.seeds import member_seeds, stream
 from holdfast.inference.sgd import train_members
+from holdfast.inference.statistics import refresh_statistics
 from holdfast.inference.training import (
     Training,
     Weights,
@@ -161,6 +162,7 @@ def sample(
         found, energies = walk(call, moving, scale, energy, data, path, temperature, kept, seeds, seed, weights)
     stacked = {k: torch.stack(v, 1).flatten(0, 1) for k, v in found.items()}  # chain by chain
     parts = {k: v for k, v in stacked.items() if k in moving}, {k: v for k, v in stacked.items() if k not in moving}
+    refresh_statistics(skeleton(network), *parts, data)  # those of the chain lag behind its weights
     settings = {"seed": seed, "draws": draws, "chains": chains, "prior": settings_of(believed)}
     settings |= {"temperature": temperature, **asdict(path), "start": asdict(start)}
     summary = {"loss_at_the_start": curve[-1], "energy_per_image": energies[-1]}

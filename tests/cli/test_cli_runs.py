@@ -1,0 +1,83 @@
+"""`holdfast runs`: what it says of runs, and that it removes what is left over and nothing else."""
+
+import json
+
+import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
+
+from holdfast.cli import app
+from holdfast.studies.codecs import JsonCodec
+from holdfast.studies.run_folder import RunFolder
+from holdfast.studies.runs import find_runs, open_run, verify_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    path = tmp_path / "runs" / "one"
+    with RunFolder(path) as folder:
+        folder.describe(command="holdfast demo")
+        folder.stage("scores/a", {"seed": 0}, lambda: [1, 2], JsonCodec())
+        folder.stage("b", {"seed": 0}, lambda: "text", JsonCodec())
+    return path
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(app, ["runs", *map(str, arguments)], env={"COLUMNS": "200"})
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_list_and_show(run):
+    out = call("list", run.parent)
+    assert str(run) in out.replace("\n", "")
+    assert " 2 " in out
+    out = call("show", run)
+    assert "holdfast demo" in out
+    assert "scores/a.json" in out
+    assert "no runs in" in call("list", run.parent / "elsewhere")
+
+
+def test_verify_tells_damaged_missing_and_outside(run):
+    assert "2 of 2 stages are whole" in call("verify", run)
+    (run / "b.json").write_text("other")
+    assert "damaged  b" in call("verify", run, code=1)
+    (run / "b.json").unlink()
+    assert "missing  b" in call("verify", run, code=1)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["stages"]["b"]["file"] = "../../secret.json"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert verify_run(open_run(run)) == {"scores/a": "whole", "b": "outside"}
+
+
+def test_gc_removes_what_no_manifest_names(run):
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    (run / "old").mkdir()
+    (run / "old" / "stage.safetensors").write_bytes(b"12345")
+    (run / ".b.json.partial").write_bytes(b"1")
+    (run / "report.html").write_text("a report is no stage")
+    assert "2 files, 6 bytes, would be removed" in call("gc", run, "--dry-run")
+    assert (run / "old" / "stage.safetensors").exists()
+    assert "2 files, 6 bytes, removed" in call("gc", run)
+    assert not (run / "old").exists()
+    assert (run / "report.html").exists()
+    assert all(file.read_bytes() == content for file, content in before.items())
+
+
+def test_gc_waits_for_nobody(run):
+    with FileLock(run / ".lock"):
+        result = CliRunner().invoke(app, ["runs", "gc", str(run)])
+    assert isinstance(result.exception, BlockingIOError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "stages": {"a": {"file": 3}}}', '{"schema": 99, "stages": {}}'],
+)
+def test_what_is_no_manifest_is_refused_and_left_out_of_the_list(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ValueError, match="manifest"):
+        open_run(tmp_path)
+    assert find_runs(tmp_path) == []
+    with pytest.raises(FileNotFoundError, match="there is no run in"):
+        open_run(tmp_path / "none")

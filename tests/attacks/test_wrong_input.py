@@ -3,9 +3,23 @@
 import pytest
 import torch
 
-from holdfast.attacks import fgsm, masking_report, pgd, square, transfer, worst_case
+from holdfast.attacks import (
+    as_module,
+    attack_explanation,
+    fgsm,
+    in_parts,
+    masking_report,
+    pgd,
+    square,
+    target_map,
+    target_region,
+    top_k,
+    transfer,
+    worst_case,
+)
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
+from holdfast.explanations import gradient_times_input
 
 BUDGET = Budget("linf", 0.1)
 
@@ -63,3 +77,49 @@ def test_transfer_to_fewer_classes(case):
     other = Ensemble.from_networks(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)))
     with pytest.raises(ValueError, match=r"transfer: labels must lie in 0\.\.2 for 3 classes"):
         transfer(fgsm(ensemble, x, y, budget=BUDGET), other, x, y)
+
+
+def test_only_an_ensemble_becomes_a_module_or_judges_images(case):
+    ensemble, x, y = case
+    with pytest.raises(TypeError, match="as_module: expected an Ensemble, got Sequential"):
+        as_module(ensemble.network)
+    with pytest.raises(TypeError, match="transfer: expected an Ensemble, got Sequential"):
+        transfer(fgsm(ensemble, x, y, budget=BUDGET), ensemble.network, x, y)
+
+
+def module_objective(logits, y):
+    return logits.mean(0).gather(-1, y[:, None])[:, 0].neg()
+
+
+def test_parts_are_found_again_by_name_only(case, tmp_path):
+    given = dict(folder=tmp_path, budget=BUDGET, steps=2)
+    with pytest.raises(ValueError, match="in_parts: objective is a function made on the spot"):
+        in_parts(pgd, *case, objective=lambda z, y: module_objective(z, y), **given)
+    in_parts(pgd, *case, objective=module_objective, **given)
+    with pytest.raises(ValueError, match="in_parts: attack_explanation attacks explanations"):
+        in_parts(attack_explanation, *case, explain=gradient_times_input, objective=top_k(20), **given)
+
+
+def maps(ensemble, x, y):
+    return gradient_times_input(ensemble, x, y, create_graph=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (dict(objective="top_k"), TypeError, "objective must be a function, such as top_k"),
+        (dict(criterion="overlap"), TypeError, "criterion must be a function"),
+        (dict(objective=lambda m, clean, images: m.sum()), ValueError, r"one value per image, \(5,\), got \(\)"),
+        (dict(explain=gradient_times_input), ValueError, r"explain must keep the graph \(create_graph=True"),
+        (dict(beta="x"), ValueError, "beta must be a number, a pair of them, None or 'auto', got 'x'"),
+        (dict(beta=(1.0, 2.0, 3.0)), ValueError, "beta must be a number, a pair of them"),
+        (dict(beta=(0.0, 2.0)), ValueError, r"beta must lie in \(0, "),
+        (dict(objective=target_map(torch.ones(3, 5, 5))), ValueError, r"target has the shape \(3, 5, 5\), the maps"),
+        (dict(objective=target_map(torch.ones(2, 3, 2, 2))), ValueError, "one for each image, got 2 for at least 5"),
+        (dict(objective=target_region(torch.ones(3, 3) > 0)), ValueError, "9 pixels per image, the maps 4"),
+    ],
+)
+def test_attacks_on_explanations(case, settings, error, message):
+    given = dict(explain=maps, objective=top_k(20), budget=BUDGET, steps=2, beta=None) | settings
+    with pytest.raises(error, match=message):
+        attack_explanation(*case, **given)

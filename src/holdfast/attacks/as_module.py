@@ -8,6 +8,7 @@ Log probabilities are logits of the same softmax, so cross-entropies of other li
 
 from torch import Tensor, nn
 
+from holdfast.attacks.search import check_ensemble
 from holdfast.ensemble import Ensemble, log_predictive
 
 
@@ -22,6 +23,7 @@ def as_module(ensemble: Ensemble) -> nn.Module:
     >>> torch.allclose(as_module(ensemble)(x), ensemble.log_predictive(x))
     True
     """
+    check_ensemble("as_module", ensemble)
     return _LogPredictive(ensemble).eval()
 
 

@@ -118,6 +118,10 @@ def attack_explanation(
     check_count(call, "n_restarts", n_restarts)
     check_range(call, "step_size", step_size, 0, 1e6, open_low=True)
     check_range(call, "momentum", momentum, 0, 1)
+    for name, function in (("explain", explain), ("objective", objective), ("criterion", criterion)):
+        if not callable(function) and not (name == "criterion" and function is None):
+            raise TypeError(f"{call}: {name} must be a function, such as top_k(20) for an objective, got {function!r}.")
+    _check_beta(call, beta)
     if constraint not in ("projection", "penalty", "none"):
         raise ValueError(f"{call}: constraint must be 'projection', 'penalty' or 'none', got {constraint!r}.")
     search = Search(call, ensemble, x, y, budget=budget, memory=memory)
@@ -140,6 +144,9 @@ class _Run:
         self.decision = search.clean.argmax(-1).repeat(len(search.budget.epsilons))
         self.clean_maps = self._maps(search.ensemble, search.x[:count], search.y[:count])
         self.before = objective(self.clean_maps, self.clean_maps, self.images[:count])
+        if not isinstance(self.before, Tensor) or self.before.shape != (count,):
+            got = tuple(self.before.shape) if isinstance(self.before, Tensor) else type(self.before).__name__
+            raise ValueError(f"{search.call}: the objective must return one value per image, ({count},), got {got}.")
         self.value = self.before.repeat(len(search.budget.epsilons))
 
     def climb(self, start: Tensor, betas: list[float | None], step_size: float, momentum: float) -> None:
@@ -257,13 +264,21 @@ class _Run:
         if not maps.requires_grad:
             raise ValueError(
                 "attack_explanation: the maps do not depend differentiably on the images; explain must keep the graph "
-                "(create_graph=True for gradient methods)."
+                "(create_graph=True for the methods of holdfast.explanations)."
             )
         return maps.sum(0)
 
     def _blocks(self, x: Tensor) -> list:
         cost = SECOND_ORDER * self.search.ensemble.pair_bytes(x)
         return list(tiles(cost, len(self.search.ensemble), len(x), self.search.memory))
+
+
+def _check_beta(call: str, beta: float | tuple[float, float] | str | None) -> None:
+    pair = isinstance(beta, tuple | list) and len(beta) == 2
+    if beta is not None and beta != "auto" and not pair and not isinstance(beta, int | float):
+        raise ValueError(f"{call}: beta must be a number, a pair of them, None or 'auto', got {beta!r}.")
+    for value in beta if pair else [beta] if isinstance(beta, int | float) else []:
+        check_range(call, "beta", value, 0, 1e6, open_low=True)
 
 
 def _betas(beta: float | tuple[float, float] | str | None, steps: int, restart: int) -> list[float | None]:

@@ -79,8 +79,8 @@ def target_region(region: Tensor) -> MapObjective:
 
     def objective(maps: Tensor, clean: Tensor | None, images: Tensor) -> Tensor:
         pixels = shares(maps)
-        one = region.flatten().numel() == pixels.shape[1]
-        mask = region.flatten()[None] if one else region[images.to(region.device)].flatten(1)
+        one = region.numel() == pixels.shape[1] or (region.ndim == 2 and maps.ndim == 4)
+        mask = (region[None] if one else _of_images("target_region", region, images)).flatten(1)
         if mask.shape[1] != pixels.shape[1]:
             raise ValueError(
                 f"target_region: the mask has {mask.shape[1]} pixels per image, the maps {pixels.shape[1]}; "
@@ -115,7 +115,11 @@ def target_map(target: Tensor) -> MapObjective:
     """
 
     def objective(maps: Tensor, clean: Tensor | None, images: Tensor) -> Tensor:
-        goal = target[None] if target.ndim == maps.ndim - 1 else target[images.to(target.device)]
+        goal = target[None] if target.ndim == maps.ndim - 1 else _of_images("target_map", target, images)
+        if goal.shape[1:] != maps.shape[1:]:
+            raise ValueError(
+                f"target_map: the target has the shape {tuple(goal.shape[1:])}, the maps {tuple(maps.shape[1:])}."
+            )
         return correlation(maps, goal.to(maps).expand_as(maps))
 
     return _named(objective, "target_map")
@@ -166,6 +170,12 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
     a, b = (pixels(m) - pixels(m).mean(1, keepdim=True) for m in (a, b))
     tiny = torch.finfo(a.dtype).tiny ** 0.5
     return (a * b).sum(1) / (a.norm(dim=1).clamp(min=tiny) * b.norm(dim=1).clamp(min=tiny))
+
+
+def _of_images(call: str, given: Tensor, images: Tensor) -> Tensor:
+    if len(given) <= int(images.max()):
+        raise ValueError(f"{call}: expected one for each image, got {len(given)} for at least {int(images.max()) + 1}.")
+    return given[images.to(given.device)]
 
 
 def _centre(maps: Tensor) -> Tensor:

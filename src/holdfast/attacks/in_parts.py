@@ -42,14 +42,17 @@ def in_parts(
     nothing else: not on where a run was interrupted.
 
     Args:
-        attack: an attack of this room, such as `worst_case`.
+        attack: an attack of this room on predictions, such as `worst_case`.
         ensemble, x, y: what the attack is given.
         folder: where parts are kept; made if need be.
         images_per_part: images of one part.
-        settings: everything else that the attack is given.
+        settings: everything else that the attack is given; objectives by name or as functions of a module.
 
     Returns:
         The result on all images.
+
+    Raises:
+        ValueError: an attack on explanations, or an objective that has no name under which to find its parts again.
 
     >>> from tempfile import TemporaryDirectory
     >>> from holdfast.attacks import fgsm
@@ -61,6 +64,7 @@ def in_parts(
     >>> result.images.shape
     torch.Size([1, 5, 3])
     """
+    _check_named(attack, settings)
     check_images("in_parts", x)
     check_labels("in_parts", y, len(x))
     check_count("in_parts", "images_per_part", images_per_part)
@@ -96,6 +100,20 @@ def joined(parts: Sequence[Attacked]) -> Attacked:
         }
     masking = merged([p.masking for p in parts]) if all(p.masking for p in parts) else None
     return Attacked(name=first.name, epsilons=first.epsilons, settings=settings, masking=masking, **tensors)
+
+
+def _check_named(attack: Callable, settings: dict[str, Any]) -> None:
+    if "explain" in settings:
+        raise ValueError(
+            f"in_parts: {attack.__name__} attacks explanations, whose objectives may know the images by number; call "
+            "it on some images after the other."
+        )
+    for name, value in settings.items():
+        if callable(value) and "<" in getattr(value, "__qualname__", "<"):
+            raise ValueError(
+                f"in_parts: {name} is a function made on the spot, which two runs cannot tell from another one; pass "
+                "its name, or a function defined in a module."
+            )
 
 
 def _write(path: Path, part: Attacked) -> None:

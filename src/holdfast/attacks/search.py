@@ -201,9 +201,14 @@ class Search:
 
 def check_kinds(call: str, ensemble: Ensemble, budget: Budget) -> None:
     """What is attacked must be an `Ensemble`, and how far a `Budget`."""
+    check_ensemble(call, ensemble)
+    if not isinstance(budget, Budget):
+        raise TypeError(f"{call}: budget must be a Budget, got {budget!r}; write Budget('linf', 0.1).")
+
+
+def check_ensemble(call: str, ensemble: Ensemble) -> None:
+    """A network is an ensemble of one, but has to be made one."""
     if not isinstance(ensemble, Ensemble):
         raise TypeError(
             f"{call}: expected an Ensemble, got {type(ensemble).__name__}; write Ensemble.from_networks(network)."
         )
-    if not isinstance(budget, Budget):
-        raise TypeError(f"{call}: budget must be a Budget, got {budget!r}; write Budget('linf', 0.1).")

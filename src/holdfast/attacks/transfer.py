@@ -11,6 +11,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from holdfast.attacks.attacked import Attacked
+from holdfast.attacks.search import check_ensemble
 from holdfast.checks import check_images, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
@@ -27,7 +28,7 @@ def transfer(attacked: Attacked, ensemble: Ensemble, x: Tensor, y: Tensor, *, me
         memory: budget in bytes for the work of one moment.
 
     Returns:
-        The same images with the other ensemble's decisions.
+        The same images with the other ensemble's decisions; `masking` stays that of where they were made.
 
     >>> import torch
     >>> from holdfast.attacks import fgsm
@@ -37,7 +38,15 @@ def transfer(attacked: Attacked, ensemble: Ensemble, x: Tensor, y: Tensor, *, me
     >>> made_on_a = fgsm(a, x, y, budget=Budget("linf", .1))
     >>> transfer(made_on_a, b, x, y).images is made_on_a.images
     True
+
+    Held-out draws: attack some draws of a posterior, judge by the others.
+
+    >>> posterior = Ensemble.from_networks([torch.nn.Linear(3, 2) for _ in range(6)])
+    >>> held_out = transfer(fgsm(posterior[:3], x, y, budget=Budget("linf", .1)), posterior[3:], x, y)
+    >>> held_out.success.shape
+    torch.Size([1, 4])
     """
+    check_ensemble("transfer", ensemble)
     check_images("transfer", x, tuple(attacked.images.shape[2:]))
     check_labels("transfer", y, attacked.images.shape[1])
     log_p = ensemble.log_predictive(x, memory=memory)

@@ -11,8 +11,8 @@ images that no stage before it has broken:
     6. Square, which asks for answers only
 
 An ensemble with loud logits hides from attacks on its log predictive but not from stages 3 and 6. The draws are the
-ensemble's own and do not change during the attack; whether the images also mislead other draws of the same posterior
-is a question for `transfer`.
+ensemble's own and do not change during the attack. Whether the images also mislead other draws of the same posterior,
+`transfer` tells: `transfer(worst_case(posterior[:50], x, y, budget=budget), posterior[50:], x, y)`.
 """
 
 from collections.abc import Callable

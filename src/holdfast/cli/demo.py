@@ -82,6 +82,7 @@ def demo(
         page = report.write(result, run)
     console.print(_table(result))
     console.print(LEGEND, style="dim", highlight=False)
+    console.print(_masking(result), highlight=False, markup=False)
     reused = f", {len(folder.reused)} stages reused" if folder.reused else ""
     console.print(
         f"{time.perf_counter() - start:.0f} s{reused}. Report: [bold]{escape(str(page))}[/]",
@@ -100,6 +101,14 @@ def _command() -> str:
     import sys
 
     return shlex.join(["holdfast", *sys.argv[1:]])
+
+
+def _masking(result: "Result") -> str:
+    """How many checks against masked gradients were passed, and the sentences of those that were not."""
+    ran = result.checks[result.checks.passed.notna()]
+    failed = ran[~ran.passed.astype(bool)]
+    lines = [f"{len(ran) - len(failed)} of {len(ran)} checks against masked gradients passed."]
+    return "\n".join(lines + [f"  {c.ensemble}, {c.check}: {c.sentence}" for c in failed.itertuples()])
 
 
 def _table(result: "Result") -> object:

@@ -1,6 +1,11 @@
 """Attacks: searches within a budget for images that mislead an ensemble, and proof that they search hard enough.
 
 An attack is an objective (`holdfast.attacks.objectives`) raised by a search (one file each) within a `Budget`.
+
+For those who come from Foolbox or AutoAttack: `epsilons` are the radii of a `Budget`, all tried in one call; Foolbox's
+`criterion` is misclassification, or with `targeted=True` reaching the classes `y`, and for explanations the argument
+`criterion`; `n_restarts` means the same; `worst_case` is AutoAttack's standard ensemble, made aware of the posterior;
+`as_module` hands an ensemble to either library.
 """
 
 from holdfast.attacks.as_module import as_module

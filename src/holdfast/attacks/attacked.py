@@ -23,8 +23,9 @@ class Attacked:
         size_linf, size_l2: size `[E, B]` of each perturbation in either norm, whatever the budget's norm.
         epsilons: the `E` radii.
         settings: everything else that the images depend on.
-        masking: checks that the attack, or the model, is not failing for a wrong reason: the cheap ones of the masking
-            report, on up to a hundred of the images (`holdfast.attacks.signs`).
+        masking: checks that the attack does not fail for a wrong reason: the cheap ones of the masking report, on up to
+            a hundred of the images (`holdfast.attacks.signs`). They cost about 8 forward passes of these images and 2
+            per radius, which of 40 steps of PGD on 500 images is 2 %.
 
     >>> from holdfast.attacks import fgsm
     >>> from holdfast.budget import Budget

@@ -17,6 +17,7 @@ from holdfast.inference.hmc.layers import Affine
 from holdfast.inference.hmc.precision import products
 
 ROWS = 2000  # images per block for one chain: fastest of 500 to 5,000 for fc2 512 on CPU
+SMALLEST = 256  # of a block that many chains share
 
 
 class FusedPotential:
@@ -50,7 +51,7 @@ class FusedPotential:
         weights = self.coordinates.parameters(z)
         total = torch.zeros(len(z), dtype=torch.float64, device=z.device)
         with torch.no_grad():
-            for block in self._blocks():
+            for block in self._blocks(len(z)):
                 logits = self._forward(weights, self.inputs[:, block])[-1]
                 total += _losses(logits.double().log_softmax(-1), self.labels[:, block]).sum(1)
         return total / self.temperature
@@ -63,7 +64,7 @@ class FusedPotential:
         first = into[self.layers[0].weight]
         turned = torch.zeros_like(first.mT.contiguous())
         with torch.no_grad(), products(self.precision):
-            for block in self._blocks():
+            for block in self._blocks(len(z)):
                 self._add_gradients(weights, block, into, turned)
             first.copy_(turned.mT)
         return self.coordinates.pull_back(flat)
@@ -86,9 +87,9 @@ class FusedPotential:
         """`nll` and `gradient`."""
         return self.nll(z), self.gradient(z)
 
-    def _blocks(self) -> list[slice]:
-        count = self.inputs.shape[1]
-        return [slice(i, min(i + self.rows, count)) for i in range(0, count, self.rows)]
+    def _blocks(self, chains: int) -> list[slice]:
+        count, rows = self.inputs.shape[1], max(min(self.rows, SMALLEST), self.rows // chains)
+        return [slice(i, min(i + rows, count)) for i in range(0, count, rows)]
 
     def _forward(self, weights: Mapping[str, Tensor], x: Tensor) -> list[Tensor]:
         """The input and the output of every layer."""

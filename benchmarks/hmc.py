@@ -1,0 +1,167 @@
+"""HMC: what a full-batch gradient costs against its bare products and against Pyro, and what the long runs reached.
+
+Speed is measured on one thread, as a chain runs, on all 60,000 images of MNIST and `fc2` 512. The accuracies are read
+from the records of `python -m benchmarks.hmc_runs`, which take an hour and more.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from benchmarks.hmc_runs import RECORDS
+from benchmarks.measure import describe, entry, interleave, ratio
+from holdfast import data, networks
+from holdfast.data import half_moons
+from holdfast.inference import FanIn
+from holdfast.inference.hmc.coordinates import Coordinates
+from holdfast.inference.hmc.kernel import State, transition, with_slope
+from holdfast.inference.hmc.potential import potential
+
+RUNS = {"mnist": 0.975, "fashion-mnist": 0.88}  # accuracy on the log predictive
+ROWS = 2000  # of a block of images
+CELLS = 16
+
+
+def run() -> list[dict[str, Any]]:
+    """All entries; torch goes back to its threads afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [*gradients(), *stacking(), *accuracies()]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def gradients(rounds: int = 5) -> list[dict[str, Any]]:
+    """One full-batch gradient against its products and against Pyro's, and a trajectory against its gradients."""
+    dataset = data.load("mnist", download=False)
+    x, y = dataset.train.images, dataset.train.labels
+    network = networks.normalised(networks.fc2(dataset.shape, 10, width=512), float(x.mean()), float(x.std()))
+    coordinates = _coordinates(network)
+    z = torch.randn(1, coordinates.size, generator=torch.Generator().manual_seed(0))
+    densities = {
+        p: potential(copy.deepcopy(network), coordinates, x[None], y[None], precision=p)
+        for p in ("float32", "bfloat16")
+    }
+    contestants: dict[str, Callable[[], Any]] = {}
+    for name, density in densities.items():
+        contestants[name] = lambda density=density: density.gradient(z)
+        contestants[f"{name} products"] = bare_products(getattr(torch, name), len(x))
+    pyro = pyro_gradient(network, x, y)
+    if pyro is not None:
+        contestants["Pyro"] = pyro
+    state = with_slope(densities["bfloat16"], State(z, densities["bfloat16"].nll(z)))
+    step = torch.tensor([1e-4])
+    contestants["trajectory"] = lambda: transition(densities["bfloat16"], state, [0], 0, 8, step)
+    contestants["its gradients"] = lambda: ([contestants["bfloat16"]() for _ in range(8)], densities["bfloat16"].nll(z))
+    seconds = interleave(contestants, rounds)
+    told = describe(seconds)
+    found = [
+        entry(
+            f"full-batch gradient, {p}, over its bare products",
+            ratio(seconds, p, f"{p} products"),
+            1.2,
+            "at_most",
+            told,
+        )
+        for p in densities
+    ]
+    if pyro is not None:
+        for p, bound in (("float32", 0.5), ("bfloat16", 0.28)):
+            found.append(
+                entry(f"full-batch gradient, {p}, over Pyro's", ratio(seconds, p, "Pyro"), bound, "at_most", told)
+            )
+    overhead = ratio(seconds, "trajectory", "its gradients") - 1
+    return [*found, entry("trajectory beside its gradients, share", overhead, 0.05, "at_most", told)]
+
+
+def bare_products(dtype: torch.dtype, count: int) -> Callable[[], None]:
+    """The five large and three small products of a gradient of 784-512-512-10, block by block, and nothing else."""
+    g = torch.Generator().manual_seed(0)
+    new = lambda *shape: torch.randn(*shape, generator=g).to(dtype)
+    x, h, slope, out = new(ROWS, 784), new(ROWS, 512), new(ROWS, 512), new(ROWS, 10)
+    first, second, last = new(512, 784), new(512, 512), new(10, 512)
+
+    def work() -> None:
+        for _ in range(count // ROWS):
+            x @ first.T, h @ second.T, h @ last.T  # forward
+            out.T @ h, out @ last, slope.T @ h, slope @ second, slope.T @ x  # and back
+
+    return work
+
+
+def pyro_gradient(network: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Any] | None:
+    """Pyro's own gradient of the same potential, as its HMC computes it; None where Pyro is not installed."""
+    try:
+        import pyro
+        from pyro import distributions
+        from pyro.infer.mcmc.util import initialize_model
+        from pyro.ops.integrator import potential_grad
+    except ImportError:
+        return None
+    scales, shell = FanIn().deviations(network), copy.deepcopy(network)
+
+    def model() -> None:
+        weights = {}
+        for name, p in network.named_parameters():
+            prior = distributions.Normal(torch.zeros(p.shape), scales[name]).to_event(p.ndim)
+            weights[name] = pyro.sample(name.replace(".", "_"), prior)
+        logits = functional_call(shell, weights, (x,))
+        with pyro.plate("images", len(x)):
+            pyro.sample("labels", distributions.Categorical(logits=logits), obs=y)
+
+    pyro.clear_param_store()
+    start, function, _, _ = initialize_model(model)
+    return lambda: potential_grad(function, start)
+
+
+def stacking(rounds: int = 5) -> list[dict[str, Any]]:
+    """One gradient of 16 equal half-moons cells (`fc2` 32, 5,000 points each) as a stack, against a loop over them."""
+    cells = [half_moons(points=6250, seed=seed).train for seed in range(CELLS)]
+    network = networks.normalised(networks.fc2((2,), 2, width=32), 0.5, 0.25)
+    coordinates = _coordinates(network)
+    z = torch.randn(CELLS, coordinates.size, generator=torch.Generator().manual_seed(0))
+    make = lambda images, labels: potential(copy.deepcopy(network), coordinates, images, labels)
+    stack = make(torch.stack([c.images for c in cells]), torch.stack([c.labels for c in cells]))
+    each = [make(c.images[None], c.labels[None]) for c in cells]
+    contestants = {
+        "loop": lambda: [density.gradient(z[k : k + 1]) for k, density in enumerate(each)],
+        "stack": lambda: stack.gradient(z),
+    }
+    seconds = interleave(contestants, rounds, repeats=5)
+    return [
+        entry(
+            "half moons: loop over 16 equal cells over their stack",
+            ratio(seconds, "loop", "stack"),
+            8,
+            "at_least",
+            describe(seconds),
+        )
+    ]
+
+
+def accuracies() -> list[dict[str, Any]]:
+    """What the long runs reached, where their records are."""
+    found = []
+    for name, bound in RUNS.items():
+        file = RECORDS / f"{name}.json"
+        if not file.exists():
+            continue
+        record = json.loads(file.read_text(encoding="utf-8"))
+        diagnostics = record["diagnostics"]
+        told = f"{record['draws']} draws of {record['settings']['chains']} chains"
+        told += f", acceptance {diagnostics['acceptance']:.2f}, rms energy error {diagnostics['rms_energy_error']:.2f}"
+        told += f", {diagnostics['gradients']} gradients; best single last draw "
+        told += f"{max(record['accuracy_of_the_last_draw']):.4f}, the fits {record['accuracy_of_the_starts']:.4f}"
+        found.append(entry(f"{name}: fc2 512 by full-batch HMC, accuracy", record["accuracy"], bound, "at_least", told))
+    return found
+
+
+def _coordinates(network: nn.Module) -> Coordinates:
+    shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
+    return Coordinates(shapes, FanIn().deviations(network))

@@ -1,5 +1,6 @@
 """Data sets: images in [0, 1] with labels and boxes, from checked files, from a download, or from a formula."""
 
+from holdfast.data.box_folder import read_box_folder
 from holdfast.data.catalogue import ENTRIES, Entry
 from holdfast.data.dataset import Dataset, Split
 from holdfast.data.errors import DataError, MissingDataError
@@ -24,5 +25,6 @@ __all__ = [
     "half_moons",
     "load",
     "placed",
+    "read_box_folder",
     "verify",
 ]

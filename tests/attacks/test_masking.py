@@ -5,12 +5,14 @@ import json
 import pytest
 import torch
 
-from holdfast.attacks import masking_report, pgd, worst_case
+from holdfast.attacks import fgsm, masking_report, pgd, square, worst_case
 from holdfast.attacks.answers import zero_gradients
 from holdfast.attacks.masking_figures import scaled
 from holdfast.attacks.objectives import OBJECTIVES
 from holdfast.budget import Budget
+from holdfast.data import Split
 from holdfast.ensemble import Ensemble
+from holdfast.inference import Training, mean_field
 
 BUDGET = Budget("linf", [0.1, 0.2])
 
@@ -91,9 +93,16 @@ def unit_prior(ensemble, images):
     return Ensemble.from_networks([fit(fc2(), *images[:2], scale=1.0, seed=seed) for seed in range(2)])
 
 
+def unit_prior_vi(ensemble, images):
+    """Mean-field variational inference under the same prior."""
+    training = Training(epochs=20, batch_size=100, learning_rate=1e-2)
+    return mean_field(fc2(), Split(*images[:2]), seed=0, draws=5, prior="unit", training=training)
+
+
 PLANTED = {
     "loud": (loud, {"saturation", "zero_gradient"}),
     "unit prior": (unit_prior, {"saturation", "zero_gradient"}),
+    "unit prior, variational": (unit_prior_vi, {"saturation"}),
     "quantised": (lambda e, _: wrapped(Quantised, e), {"zero_gradient", "sizes"}),
     "random at call time": (lambda e, _: wrapped(Randomised, e[0]), {"deterministic"}),
     "random, several draws": (lambda e, _: wrapped(Randomised, e), {"deterministic"}),
@@ -105,9 +114,17 @@ PLANTED = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_models_are_caught(name, honest, images):
     plant, expected = PLANTED[name]
-    report = masking_report(plant(honest, images), *images[2:], budget=BUDGET, steps=10)
+    planted = plant(honest, images)
+    report = masking_report(planted, *images[2:], budget=BUDGET, steps=10)
     assert expected <= set(report.failed), str(report)
     assert not report.passed
+    # the result of an attack says so itself
+    if name == "random, several draws":
+        with pytest.raises(ValueError, match="the network draws random numbers when it is called"):
+            fgsm(planted, *images[2:], budget=BUDGET)
+        return
+    attacked = square(planted, *images[2:], budget=BUDGET, queries=20)
+    assert expected - {"sizes"} <= set(attacked.masking.failed), str(attacked)
 
 
 def test_an_honest_model_passes_everything(honest, images):

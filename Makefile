@@ -20,7 +20,7 @@ test: .venv/installed lint
 oracles: .venv/oracles
 .venv/oracles: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'zennit==0.5.1' 'captum==0.9.0' 'torchattacks==3.5.1' \
-		'foolbox==3.3.4' eagerpy GitPython gitdb smmap
+		'foolbox==3.3.4' eagerpy GitPython gitdb smmap 'pyro-ppl==1.9.2' pyro-api opt_einsum
 	touch $@
 
 lint: .venv/installed

@@ -8,8 +8,9 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from holdfast.data import Split
 from holdfast.inference import Training, low_rank
+from holdfast.inference.elbo import Elbo, ratios_and_divergence
 from holdfast.inference.low_rank import divergence_of_directions, optimise, sample
-from holdfast.inference.mean_field import Elbo, Start, ratios_and_divergence
+from holdfast.inference.mean_field import Start
 from holdfast.networks import fc2
 
 SCALE = {"a": 0.3, "b": 2.0}

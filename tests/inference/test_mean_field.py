@@ -10,7 +10,8 @@ from torch import nn
 from holdfast import data
 from holdfast.data import Split
 from holdfast.inference import FanIn, Isotropic, Path, Training, fit_mean_field, low_rank, mean_field, sgd, sghmc
-from holdfast.inference.mean_field import Elbo, Start, optimise, ratios_and_divergence
+from holdfast.inference.elbo import Elbo, ratios_and_divergence
+from holdfast.inference.mean_field import Start, optimise
 from holdfast.inference.priors import log_density
 from holdfast.networks import conv, fc2, resnet
 

@@ -20,14 +20,8 @@ from torch.func import functional_call
 
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
-from holdfast.inference.mean_field import (
-    START,
-    Elbo,
-    Start,
-    mean_field_training,
-    ratios_and_divergence,
-    report,
-)
+from holdfast.inference.elbo import Elbo, ratios_and_divergence, report
+from holdfast.inference.mean_field import START, Start, mean_field_training
 from holdfast.inference.noise import WeightNoise
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import stream

@@ -119,7 +119,7 @@ def test_making_a_network_leaves_the_global_random_state_alone(factory):
 def test_build_by_name():
     assert count(networks.build("fc2", [2], 2, width=8)) == 2 * 8 + 8 + 8 * 8 + 8 + 8 * 2 + 2
     assert isinstance(networks.build("conv", (1, 28, 28), 10, activation="relu")[1], nn.ReLU)
-    with pytest.raises(ValueError, match="no network called 'fc3'; there are conv, fc2, lenet"):
+    with pytest.raises(ValueError, match="no network called 'fc3'; there are compact, conv, fc2, lenet"):
         networks.build("fc3", (2,), 2)
 
 

@@ -6,6 +6,7 @@ left as it was.
 
 from holdfast.networks.activation import activation_module
 from holdfast.networks.build import build
+from holdfast.networks.compact import compact
 from holdfast.networks.conv import conv
 from holdfast.networks.fc2 import fc2
 from holdfast.networks.filter_response import FilterResponseNorm
@@ -17,19 +18,24 @@ from holdfast.networks.recipe import rebuild
 from holdfast.networks.resnet import resnet
 from holdfast.networks.resnet2b import resnet2b
 from holdfast.networks.small import small
+from holdfast.networks.trained import TRAINED, Trained, load_trained
 
 __all__ = [
     "PUBLISHED",
+    "TRAINED",
     "FilterResponseNorm",
     "Normalise",
     "Published",
+    "Trained",
     "activation_module",
     "build",
+    "compact",
     "conv",
     "fc2",
     "initialise",
     "lenet",
     "load_published",
+    "load_trained",
     "normalised",
     "rebuild",
     "resnet",

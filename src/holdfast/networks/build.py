@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from holdfast.networks.compact import compact
 from holdfast.networks.conv import conv
 from holdfast.networks.fc2 import fc2
 from holdfast.networks.lenet import lenet
@@ -11,7 +12,7 @@ from holdfast.networks.resnet import resnet
 from holdfast.networks.resnet2b import resnet2b
 from holdfast.networks.small import small
 
-NETWORKS = {"fc2": fc2, "conv": conv, "small": small, "lenet": lenet, "resnet": resnet, "resnet2b": resnet2b}
+NETWORKS = {factory.__name__: factory for factory in (fc2, conv, small, lenet, compact, resnet, resnet2b)}
 
 
 def build(name: str, shape: tuple[int, ...], classes: int, **settings: Any) -> nn.Module:

@@ -3,6 +3,7 @@
 from holdfast.report.figures.canvas import Plot
 from holdfast.report.figures.curves import curves
 from holdfast.report.figures.differences import differences
+from holdfast.report.figures.explanation_sheet import explanation_sheet
 from holdfast.report.figures.forest import by_attack, by_subset
 from holdfast.report.figures.layers import layers
 from holdfast.report.figures.mixing import mixing
@@ -16,6 +17,7 @@ __all__ = [
     "by_subset",
     "curves",
     "differences",
+    "explanation_sheet",
     "layers",
     "mixing",
     "scatter",

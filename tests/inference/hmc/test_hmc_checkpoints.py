@@ -111,6 +111,13 @@ def test_a_draw_that_does_not_follow_is_computed_again(whole, tmp_path):
         same(run(tmp_path / "this"), whole[0])
 
 
+def test_a_damaged_fit_is_made_again(whole, tmp_path):
+    run(tmp_path, draws=1)
+    (tmp_path / "start.safetensors").write_bytes(b"nonsense")
+    with pytest.warns(DamagedCheckpoint, match=r"start.safetensors is damaged .*; it is computed again"):
+        same(run(tmp_path), whole[0])
+
+
 def test_a_full_disk_keeps_what_is_finished(whole, tmp_path, monkeypatch):
     inner, count = checkpoints.save_file, iter(range(100))
 

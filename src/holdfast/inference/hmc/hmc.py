@@ -12,19 +12,22 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble
 from holdfast.inference.hmc.approach import approach
 from holdfast.inference.hmc.chains import Run
+from holdfast.inference.hmc.checkpoints import DamagedCheckpoint
 from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.layers import plain_layers
 from holdfast.inference.hmc.precision import Precision, choose
@@ -164,13 +167,10 @@ def _input_root(network: nn.Module, data: Split, shape: EmpCov) -> dict[str, Ten
 
 
 def _starts(call: str, network: nn.Module, data: Split, seed: int, plan: Plan, believed: Prior, home: Path) -> Ensemble:
-    """The fits from which the chains start: trained once, then read back."""
-    file = home / "start.safetensors"
-    if file.exists():
-        return Ensemble.load(file, network).to(data.images.device)
-    ensemble, _ = train_members(call, network, data, member_seeds(seed, plan.chains), plan.start, believed)
-    ensemble.save(file)
-    return ensemble
+    """The fits from which the chains start."""
+    seeds = member_seeds(seed, plan.chains)
+    fit = lambda: train_members(call, network, data, seeds, plan.start, believed)[0]
+    return _once(home / "start.safetensors", network, data, fit)
 
 
 def _approached(
@@ -186,12 +186,24 @@ def _approached(
     """Where the warm-up begins: the fits, or where stochastic gradients have led from them."""
     if plan.approach is None:
         return start
-    file = home / "approach.safetensors"
-    if not file.exists():
-        scale, seeds = random_parameters(network, believed), member_seeds(seed, plan.chains)
-        found = approach(network, data, start.weights, scale, temperature, plan.approach, seeds, seed)
-        replace(start, weights=found).save(file)
-    return Ensemble.load(file, network).to(data.images.device)
+    scale, seeds = random_parameters(network, believed), member_seeds(seed, plan.chains)
+    go = lambda: approach(network, data, start.weights, scale, temperature, plan.approach, seeds, seed)
+    return _once(home / "approach.safetensors", network, data, lambda: replace(start, weights=go()))
+
+
+def _once(file: Path, network: nn.Module, data: Split, make: Callable[[], Ensemble]) -> Ensemble:
+    """What the file holds; made and written where it is absent or damaged."""
+    if file.exists():
+        try:
+            return Ensemble.load(file, network).to(data.images.device)
+        except SafetensorError as error:
+            warnings.warn(f"{file} is damaged ({error}); it is computed again.", DamagedCheckpoint, stacklevel=2)
+    ensemble = make()
+    try:
+        ensemble.save(file)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"inference.hmc: {file} could not be written ({error}); make room and call again.") from error
+    return ensemble
 
 
 def _check_plain(call: str, network: nn.Module, plan: Plan, shape: Prior | StudentT | EmpCov) -> None:

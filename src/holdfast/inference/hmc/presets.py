@@ -78,8 +78,10 @@ PRESETS: dict[str, Plan] = {
     "cpu-hour": Plan(
         chains=2, draws=50, trajectory=0.5, burn_in=(0.1,), warm_up=4, step=0.007, mass="kron_in", approach=APPROACH
     ),
-    "gpu-minutes": Plan(chains=4, draws=125, burn_in=(0.1,), warm_up=27, approach=APPROACH),
-    "gpu-reference": Plan(chains=10, draws=200, burn_in=(0.1,), warm_up=97, approach=APPROACH),
+    "gpu-minutes": Plan(chains=4, draws=125, burn_in=(0.1,), warm_up=27, step=0.007, mass="kron_in", approach=APPROACH),
+    "gpu-reference": Plan(
+        chains=10, draws=200, burn_in=(0.1,), warm_up=97, step=0.007, mass="kron_in", approach=APPROACH
+    ),
 }
 
 

@@ -196,7 +196,7 @@ def _once(file: Path, network: nn.Module, data: Split, make: Callable[[], Ensemb
     if file.exists():
         try:
             return Ensemble.load(file, network).to(data.images.device)
-        except SafetensorError as error:
+        except (SafetensorError, ValueError) as error:
             warnings.warn(f"{file} is damaged ({error}); it is computed again.", DamagedCheckpoint, stacklevel=2)
     ensemble = make()
     try:

@@ -54,6 +54,11 @@ def test_predictions_that_are_certain():
     assert total_variation(log_p, log_p.flip(0)).tolist() == [1.0, 1.0]
 
 
+def test_a_confidence_on_a_border_belongs_to_the_lower_bin():
+    log_p = torch.tensor([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]], dtype=torch.float64).log()
+    assert float(expected_calibration_error(log_p, torch.tensor([0, 1]), bins=2)) == pytest.approx(0.05)
+
+
 def test_the_truth_is_the_best_prediction_and_is_calibrated():
     generator = torch.Generator().manual_seed(0)
     log_p = torch.randn(20000, 3, generator=generator, dtype=torch.float64).log_softmax(-1)

@@ -140,17 +140,12 @@ def verdict(families: Mapping[str, Mixing], draws: int) -> str:
 
 
 def _estimates(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """R-hat, ESS and MCSE of `[chains, draws, functions]`. A single chain has no R-hat: nothing to compare it with."""
+    """R-hat, ESS and MCSE of `[chains, draws, functions]`. A single chain has no R-hat: it is NaN."""
     from arviz_stats.base import array_stats
 
     with np.errstate(all="ignore"):  # chains that stand still divide by zero: R-hat is infinite, as it should be
-        found = [
-            getattr(array_stats, name)(draws, chain_axis=0, draw_axis=1)
-            if name != "rhat" or len(draws) > 1
-            else np.full(draws.shape[2], np.nan)
-            for name in ("rhat", "ess", "mcse")
-        ]
-    return found[0], found[1], found[2]
+        rhat, ess, mcse = (getattr(array_stats, n)(draws, chain_axis=0, draw_axis=1) for n in ("rhat", "ess", "mcse"))
+    return rhat, ess, mcse
 
 
 def _reached(values: np.ndarray, level: float) -> float:

@@ -10,6 +10,9 @@ from holdfast.explanations.relevance.registry import methods, register
 from holdfast.explanations.relevance.tape import Call, Step
 
 _NONNEG = set(methods("relu relu6 sigmoid hardsigmoid softplus"))
+_NOT_ZERO_AT_ZERO = set(
+    methods("sigmoid hardsigmoid softplus logsigmoid threshold clamp clip clamp_min clamp_max maximum minimum")
+)
 _OTHERS = methods(
     "leaky_relu elu celu selu gelu silu mish tanh hardtanh hardswish rrelu prelu logsigmoid softsign tanhshrink "
     "softshrink hardshrink threshold clamp clip clamp_min clamp_max erf sin arctan atan abs absolute"
@@ -24,7 +27,9 @@ def activation(call: Call) -> Step:
     out = call.run()
     if len(call.inputs) > 1 or out.shape != call.inputs[0].shape:
         raise call.refuse("more than one of its inputs descends from the images", "write it as sums and products")
-    return Step(out, lambda relevance, walk: (relevance,), "activation", nonneg=call.function in _NONNEG)
+    vanishes = False if call.function in _NOT_ZERO_AT_ZERO else None
+    back = lambda relevance, walk: (relevance,)
+    return Step(out, back, "activation", nonneg=call.function in _NONNEG, vanishes=vanishes)
 
 
 @register(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout)
@@ -33,7 +38,7 @@ def dropout(call: Call) -> Step:
     p = call.bind("input", "p", "training")
     if p.get("training", call.function is not torch.dropout) and p.get("p", 0.5) > 0:
         raise call.refuse("it is random in training mode", "call eval() on the network")
-    out = p["input"].view_as(p["input"])
+    out = p["input"].view_as(p["input"])  # also for inplace=True, which changes nothing here
     return Step(out, lambda relevance, walk: (relevance,), "activation", nonneg=call.nonneg(), view=True)
 
 

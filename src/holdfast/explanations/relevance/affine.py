@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from holdfast.explanations.relevance.stabiliser import plus, times
+from holdfast.explanations.relevance.stabiliser import Stabiliser, plus, times
 
 Bias = Literal["absorb", "share", "ignore"]
 
@@ -87,6 +87,11 @@ class Affine:
     def over(self, v: Tensor) -> Tensor:
         """A vector with one value per output channel, shaped to meet z."""
         return self.geometry.over(v)
+
+    def size(self, stabiliser: Stabiliser, z: Tensor | None = None) -> Tensor:
+        """The stabiliser's e for the outputs, or for others of the same map."""
+        z = self.z if z is None else z
+        return stabiliser.size(z, self.geometry.folds(z))
 
     def with_bias(self, bias: Bias) -> "Affine":
         """The same map with another treatment of its bias: absorb, share or ignore."""

@@ -39,7 +39,7 @@ def heatmap(
     rule: Rule | Composite | Any = Epsilon(),  # noqa: B008, immutable
     start: Start = "logit",
     *,
-    target: Tensor | None = None,
+    target: Tensor | int | None = None,
     nonneg: bool = False,
 ) -> Tensor:
     """The relevance `[B, ...]` of every input entry, differentiable in `x` and in `weights`.
@@ -50,7 +50,7 @@ def heatmap(
         x: images `[B, ...]`.
         rule: a rule, a composite, or a function from `Layer` to rule.
         start: "logit", "one", "margin", or a function from logits `[B, C]` to the relevance that starts there.
-        target: class of each image `[B]`; None for the strongest.
+        target: class of each image `[B]`, or one for all; None for the strongest.
         nonneg: no image has a value below zero, for sure: gamma and alpha-beta take a product less. At entries that
             are exactly zero, derivatives are then those from above.
 
@@ -60,6 +60,12 @@ def heatmap(
     """
     check_start("heatmap", start)
     check_evaluation("heatmap", network)
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"heatmap: images must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}.")
+    if isinstance(target, int) and not isinstance(target, bool):
+        target = torch.full((len(x),), target, device=x.device)
+    if target is not None and not isinstance(target, Tensor):
+        raise TypeError(f"heatmap: target must be a class, or a tensor of one class per image, got {target!r}.")
     t = trace("heatmap", network, weights, x, (), module_names(network), nonneg)
     return class_view(t, composite("heatmap", rule, network), start, target, (INPUT,))[INPUT]
 
@@ -89,7 +95,7 @@ def trace(
                 stack.callback(modules[name].register_forward_hook(hook).remove)
         stack.enter_context(tape)
         try:
-            output = functional_call(network, dict(weights), (x,))
+            output = tape.current(functional_call(network, dict(weights), (x,)))
         except _AllSeen:
             tape.numbers.clear()
             return Trace(tape, x, numbers, values)
@@ -108,6 +114,7 @@ class _AllSeen(Exception):
 
 def _note_output(call: str, name: str, tape: Tape, values: dict, numbers: dict, stop_at: int) -> Any:
     def hook(module: nn.Module, args: Any, output: Any) -> None:
+        output = tape.current(output)
         if name in values:
             raise ValueError(
                 f"{call}: layer '{name}' runs more than once in a forward pass; name a module that runs once."

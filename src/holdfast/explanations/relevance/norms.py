@@ -19,6 +19,8 @@ from holdfast.explanations.relevance.tape import Call, Step
 class PerChannel:
     """One weight per channel, the axis after the batch."""
 
+    constant = True  # the scale is the same for all images, so that the map before it can take it in
+
     def __init__(self, image_axes: int) -> None:
         self.shape = (-1, *[1] * image_axes)
 
@@ -50,10 +52,14 @@ class PerChannel:
 class Centred(PerChannel):
     """`z = w (a - mean(a)) + b` over groups of entries, with one factor w per entry.
 
+    The factors come from the image's own statistics, so it is never folded into a map.
+
     Args:
         grouped: shape in which each group fills the last axis.
         centre: take the mean away; RMS norm does not.
     """
+
+    constant = False
 
     def __init__(self, grouped: tuple[int, ...], centre: bool = True) -> None:
         self.grouped, self.centre = grouped, centre

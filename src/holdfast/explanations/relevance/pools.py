@@ -80,12 +80,12 @@ def larger(call: Call) -> Step:
 def average(call: Call) -> Step:
     """Averages and sums of one tensor: `R_i = a_i (c_i. s)`, `s = R / z` for the coefficients c of the sum."""
     out, pull = pulled(call)
-    a, z = call.inputs[0], out
+    a, z, sure = call.inputs[0], out, call.nonneg() and call.kwargs.get("mode") != "bicubic"
 
     def back(relevance: Tensor, walk: Any) -> tuple[Tensor]:
         return (times(a, pull(walk.divide(relevance, z))[0]),)
 
-    return Step(out, back, "average", nonneg=call.nonneg(), vanishes=True)
+    return Step(out, back, "average", nonneg=sure, vanishes=True)
 
 
 def pulled(call: Call) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor]]]:

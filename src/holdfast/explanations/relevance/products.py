@@ -48,12 +48,24 @@ def divide(call: Call) -> Step:
 @register(*methods("matmul __matmul__ mm bmm mv"))
 def matmul(call: Call) -> Step:
     """`a W` or `W a` with a constant matrix: a linear map; `a b` of two activations: half each."""
-    left, right = call.args
+    p = call.bind("input", "other")
+    left, right = p.get("input", p.get("self")), p.get("other", p.get("mat2", p.get("vec")))
     if len(call.inputs) == 2:
         return bilinear(call, left, right, torch.matmul)
     if call.inputs[0] is left:
         return product_with_constant(call, left, right, torch.matmul)
     return product_with_constant(call, right, left, lambda a, w: torch.matmul(w, a))
+
+
+@register(*methods("baddbmm"))
+def baddbmm(call: Call) -> Any:
+    """`beta c + alpha a b`."""
+    p = call.bind("input", "batch1", "batch2")
+
+    def written_out() -> Tensor:
+        return p["input"] * p.get("beta", 1) + torch.bmm(p["batch1"], p["batch2"]) * p.get("alpha", 1)
+
+    return call.on_tape(written_out)
 
 
 @register(torch.einsum)
@@ -68,7 +80,9 @@ def einsum(call: Call) -> Step:
         first = call.inputs[0] is operands[0]
         a, w = operands if first else operands[::-1]
         return product_with_constant(call, a, w, lambda a, w: torch.einsum(equation, *((a, w) if first else (w, a))))
-    raise call.refuse("it joins other than two tensors", "write it as several products of two")
+    if len(operands) == 1:
+        raise call.refuse("it rearranges or sums one tensor", "use permute, diagonal or sum")
+    raise call.refuse("it joins more than two tensors", "write it as several products of two")
 
 
 def bilinear(call: Call, left: Tensor, right: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Step:

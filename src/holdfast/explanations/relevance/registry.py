@@ -97,7 +97,7 @@ _OUT_OF_PLACE = _in_place_forms()
 # functions whose result carries no relevance: shapes, kinds, comparisons, constants of a tensor's shape
 HARMLESS.update(
     methods(
-        "size dim ndimension stride numel nelement element_size storage_offset data_ptr get_device type "
+        "size dim ndimension stride numel nelement element_size storage_offset data_ptr get_device "
         "is_contiguous is_floating_point is_complex is_tensor is_nonzero is_same_size is_signed is_inference "
         "eq ne lt le gt ge equal allclose isclose isnan isinf isfinite argmax argmin argsort "
         "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_tensor "

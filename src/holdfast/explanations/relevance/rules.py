@@ -69,7 +69,7 @@ class Epsilon(Rule):
             object.__setattr__(self, "stabiliser", Stabiliser(self.epsilon, relative=False))
 
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
-        s = self.stabiliser.divide(relevance, m.z, sign=int(m.relu), cut=m.cut)  # z is known: one product, not two
+        s = self.stabiliser.divide(relevance, m.z, m.size(self.stabiliser), int(m.relu), cut=m.cut)
         back = times(m.a, m.transpose(s, m.w))
         return back + m.bias_share(s * m.over(m.b)) if m.shares else back
 
@@ -85,7 +85,7 @@ class Gamma(Rule):
     gamma: float = 0.25
 
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
-        g, size = self.gamma, self.stabiliser.size(m.z)
+        g, size = self.gamma, m.size(self.stabiliser)
         if m.nonneg and m.relu:  # only positive outputs matter; dividing c by 1 + g leaves one pass over the weights
             w, b = (None if t is None else F.leaky_relu(t, 1 / (1 + g)) for t in (m.w, m.b))
             s = self.stabiliser.divide(relevance, m.forward(m.a, w, b), size / (1 + g), 1, fresh=True)
@@ -119,7 +119,7 @@ class AlphaBeta(Rule):
             )
 
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
-        size = self.stabiliser.size(m.z)
+        size = m.size(self.stabiliser)
 
         def share(z: Tensor, sign: int, size: Tensor = size) -> Tensor:
             return self.stabiliser.divide(relevance, z, size, sign, fresh=True)
@@ -177,7 +177,7 @@ class Flat(WSquare):
 def _blind(rule: Rule, m: Affine, relevance: Tensor, weigh: Callable[[Tensor], Tensor]) -> Tensor:
     w, b = weigh(m.w), None if m.b is None else weigh(m.b)
     z = m.forward(torch.ones_like(m.a), w, b)
-    s = rule.stabiliser.divide(relevance, z)
+    s = rule.stabiliser.divide(relevance, z, m.size(rule.stabiliser, z))
     back = m.transpose(s, w)
     return back + m.bias_share(s * m.over(b)) if m.shares else back
 
@@ -200,7 +200,7 @@ class ZBox(Rule):
         low, high = (_bounds(v, m.a) for v in (self.low, self.high))
         up, down = m.w.clamp(min=0), m.w.clamp(max=0)
         z = m.z - m.forward(low, up, None) - m.forward(high, down, None)
-        s = self.stabiliser.divide(relevance, z)
+        s = self.stabiliser.divide(relevance, z, m.size(self.stabiliser, z))
         back = m.a * m.transpose(s, m.w) - low * m.transpose(s, up) - high * m.transpose(s, down)
         return back + m.bias_share(s * m.over(m.b)) if m.shares else back
 

@@ -9,12 +9,13 @@ from holdfast.explanations.relevance.pools import pulled
 from holdfast.explanations.relevance.registry import methods, register
 from holdfast.explanations.relevance.tape import Call, Step
 
-_VIEWS = "flatten unflatten view view_as reshape reshape_as squeeze unsqueeze contiguous detach"
-_COPIES = "clone to float double half bfloat16 type_as cpu cuda"
+_MASKED = set(methods("masked_fill"))
+_VIEWS = "flatten unflatten ravel view view_as reshape reshape_as squeeze unsqueeze contiguous detach"
+_COPIES = "clone to float double half bfloat16 type type_as cpu cuda"
 _MOVED = (
     "permute transpose swapaxes swapdims movedim moveaxis t narrow select flip roll expand expand_as broadcast_to "
     "repeat repeat_interleave tile gather index_select take_along_dim masked_select diagonal pixel_shuffle "
-    "pixel_unshuffle channel_shuffle unfold tril triu masked_fill pad __getitem__"
+    "pixel_unshuffle channel_shuffle unfold tril triu __getitem__"
 )
 
 
@@ -23,6 +24,8 @@ def reshaped(call: Call) -> Step:
     """The same values in the same order."""
     call.inputs = call.inputs[:1]  # another tensor may lend its shape
     a = call.inputs[0]
+    if call.function in (Tensor.view, Tensor.view_as):  # the tape may have images channel by channel: no view then
+        call.function = Tensor.reshape if call.function is Tensor.view else Tensor.reshape_as
     shape, out = a.shape, call.run()
     if out is a:
         out = a.view_as(a)  # a number of its own: the tape follows tensors, not names
@@ -34,6 +37,8 @@ def copied(call: Call) -> Step:
     """The same values elsewhere, or in another floating-point type."""
     call.inputs = call.inputs[:1]
     a, out = call.inputs[0], call.run()
+    if not isinstance(out, Tensor):  # `type()` without an argument asks
+        return out
     if not out.is_floating_point():
         raise call.refuse(f"it rounds activations to {out.dtype}", "keep activations in a floating-point type")
     view = out is a
@@ -50,6 +55,17 @@ def selected(call: Call) -> Step:
     return Step(out, lambda relevance, walk: pull(relevance), nonneg=call.nonneg(), view=True)
 
 
+@register(*methods("pad masked_fill"))
+def filled(call: Call) -> Step:
+    """Values in which a constant takes some places: the others keep their relevance."""
+    call.inputs = call.inputs[:1]
+    names = ("input", "mask", "value") if call.function in _MASKED else ("input", "pad", "mode", "value")
+    value = call.bind(*names).get("value") or 0
+    out, pull = pulled(call)
+    sure = not isinstance(value, Tensor) and value >= 0 and call.nonneg()
+    return Step(out, lambda relevance, walk: pull(relevance), nonneg=sure)
+
+
 @register(*methods("cat concat concatenate"))
 def concatenated(call: Call) -> Step:
     """Tensors end to end: each takes its own piece."""
@@ -61,6 +77,12 @@ def concatenated(call: Call) -> Step:
         start += t.shape[dim]
     back = lambda relevance, walk: tuple(relevance.narrow(dim, *place) for place in places)
     return Step(out, back, nonneg=len(places) == len(p["tensors"]) and call.nonneg())
+
+
+@register(*methods("hstack"))
+def side_by_side(call: Call) -> Any:
+    """Tensors along their second axis."""
+    return call.on_tape(torch.cat, list(call.bind("tensors")["tensors"]), 1)
 
 
 @register(*methods("stack"))
@@ -94,10 +116,11 @@ def unbind(call: Call) -> Any:
 @register(torch.where, Tensor.where)
 def where(call: Call) -> Step:
     """A choice between two tensors: relevance goes to the one chosen."""
-    if call.function is torch.where:
-        condition, chosen, other = call.args
-    else:
-        chosen, condition, other = call.args
+    names = ("condition", "input", "other") if call.function is torch.where else ("input", "condition", "other")
+    p = call.bind(*names)
+    if "other" not in p:
+        raise call.refuse("it asks for places, not values", "choose places from tensors that are constant")
+    condition, chosen, other = p["condition"], p.get("input", p.get("self")), p["other"]
     out = call.run()
     picks = [(t.shape, pick) for t, pick in ((chosen, True), (other, False)) if any(t is k for k in call.inputs)]
 

@@ -4,9 +4,11 @@
 
 One object serves every division of the engine: rules, residual sums, averages. The relative form adapts to each layer:
 rms(z) is the root mean square of the layer's outputs for one image under one draw, so that heatmaps do not change when
-a network's activations are rescaled.
+a network's activations are rescaled. For sequences `[B, T, E]` or `[T, B, E]` it is that of one token, which is the
+same wherever the batch stands.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,15 +34,20 @@ class Stabiliser:
     relative: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.epsilon, bool) or not isinstance(self.epsilon, int | float) or not self.epsilon > 0:
+        number = isinstance(self.epsilon, int | float) and not isinstance(self.epsilon, bool)
+        if not number or not 0 < self.epsilon < math.inf:
             raise ValueError(f"Stabiliser: epsilon must be a number above 0, got {self.epsilon!r}; try 1e-6.")
 
-    def size(self, z: Tensor) -> Tensor:
-        """e for the layer outputs `z` `[B, ...]`: a number, or one per image `[B, 1, ...]`."""
+    def size(self, z: Tensor, channels_first: bool = False) -> Tensor:
+        """e for the layer outputs `z` `[B, ...]`: a number, or one per image `[B, 1, ...]` or token `[B, T, 1]`.
+
+        Three axes are taken for a sequence, unless its channels are known to come right after the batch.
+        """
         if not self.relative:
             return _number(self.epsilon, z.dtype, z.device)
-        square = torch.linalg.vector_norm(z, dim=tuple(range(1, z.ndim)), keepdim=True).square()
-        return self.epsilon * torch.sqrt(square * (len(z) / z.numel()) + TINY)
+        axes = -1 if z.ndim == 3 and not channels_first else tuple(range(1, z.ndim))
+        norm = torch.linalg.vector_norm(z, dim=axes, keepdim=True)
+        return self.epsilon * torch.sqrt(norm.square() * (norm.numel() / z.numel()) + TINY)
 
     def divide(
         self,

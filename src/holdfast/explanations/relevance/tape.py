@@ -153,8 +153,8 @@ class Tape(TorchFunctionMode):
         if function in registry.HARMLESS:
             return function(*args, **kwargs)
         if self._replaced:
-            args = tuple(self._current(a) for a in args)
-            kwargs = {k: self._current(v) for k, v in kwargs.items()}
+            args = tuple(self.current(a) for a in args)
+            kwargs = {k: self.current(v) for k, v in kwargs.items()}
         inputs = self._known(self.numbers, args, kwargs)
         scales = self._known(self.scales, args, kwargs) if self.scales else ()
         if self._watch:
@@ -164,6 +164,11 @@ class Tape(TorchFunctionMode):
         plain, kwargs, target = registry.out_of_place(function, args, kwargs)
         call = Call(plain, args, kwargs, inputs, self)
         self._check(call, scales)
+        if target is not None and target not in self.numbers and target._is_view():
+            raise call.refuse(
+                "it changes a part of a constant tensor in place, which the tape cannot follow",
+                "put the parts together with torch.cat, F.pad or torch.where",
+            )
         if not inputs or (plain in registry.STATISTICS and plain not in registry.HANDLERS):
             output = self._scale(call)
         else:
@@ -225,15 +230,18 @@ class Tape(TorchFunctionMode):
 
     def _replace(self, target: Tensor, output: Tensor) -> None:
         if target in self.numbers:
-            self._stale.add(self._memory[self.numbers[target]])
+            memory = self._memory[self.numbers[target]]
+            if output not in self.numbers or self._memory[self.numbers[output]] != memory:
+                self._stale.add(memory)  # unless nothing changed, as for dropout in evaluation mode
         self._replaced[target] = output
 
-    def _current(self, value: Any) -> Any:
+    def current(self, value: Any) -> Any:
+        """What stands for a tensor, or for those in a list, after changes in place."""
         if isinstance(value, Tensor):
             while value in self._replaced:
                 value = self._replaced[value]
         elif isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
-            return type(value)(self._current(v) for v in value)
+            return type(value)(self.current(v) for v in value)
         return value
 
     def _check_seen(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -249,6 +257,8 @@ class Tape(TorchFunctionMode):
                     )
 
     def _check(self, call: Call, scales: tuple[Tensor, ...]) -> None:
+        if call.kwargs.get("out") is not None:
+            raise call.refuse("out= writes into a tensor that the tape does not follow", "use what the call returns")
         if self._stale and any(self._memory[self.numbers[t]] in self._stale for t in call.inputs):
             raise call.refuse(
                 "one of its inputs shares memory with a tensor that was changed in place before",

@@ -46,6 +46,7 @@ class Walk:
         """
         arrived, notes = self._arrived, self._notes
         for number, (relevance, vanishes) in starts.items():
+            self._rectified.pop(number, None)  # what starts here does not care for a ReLU that also looks at it
             self._arrive(number, relevance, vanishes)
         wanted, found = set(wanted), {}
         nearest = min(wanted)
@@ -87,7 +88,7 @@ class Walk:
         m.relu, m.cut = self._relu
         if kind == "norm":
             source = note.inputs[0]
-            if tape.folds.get(source) and tape.users[source] == 1:
+            if m.geometry.constant and tape.folds.get(source) and tape.users[source] == 1:
                 self._folds[source] = m
                 return relevance, vanishes
             rank = None

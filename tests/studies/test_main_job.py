@@ -10,10 +10,11 @@ from safetensors import safe_open
 
 import holdfast.tiles
 from holdfast.attacks import fgsm, pgd
+from holdfast.banks import Bank
 from holdfast.budget import Budget
 from holdfast.data import balanced_subset, load
 from holdfast.inference import Training, sgd
-from holdfast.networks import build
+from holdfast.networks import build, rebuild
 from holdfast.scores import k_lrp
 from holdfast.studies.main_job.compare import compare
 from holdfast.studies.main_job.explain import mean_maps
@@ -106,6 +107,13 @@ def test_the_diagnosis_is_of_the_headline(finished):
     assert held.mcse["deterministic"] == 0
     assert held.mcse["mean_field"] > 0
     assert result.diagnosis.verdicts["mean_field"] == "independent draws"
+
+
+def test_trained_ensembles_are_banks_that_say_where_they_come_from(finished, data):
+    path, _ = finished
+    bank = Bank.open(path / "train" / "mean_field.safetensors")
+    assert bank.manifest["data"] == {"name": data.name, "checksum": data.checksum}
+    assert rebuild(bank.manifest["architecture"]["recipe"])(data.test.images[:2]).shape == (2, 10)
 
 
 def test_a_second_run_reuses_every_stage_and_says_the_same(finished, data):

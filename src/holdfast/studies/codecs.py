@@ -1,6 +1,7 @@
 """Codecs: how each kind of artifact is written to one file and read back. Nothing is pickled."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -31,14 +32,15 @@ class Codec(Protocol[Value]):
 
 @dataclass(frozen=True)
 class EnsembleCodec:
-    """An `Ensemble` as safetensors; the architecture comes from `network`."""
+    """An `Ensemble` as a bank; the architecture comes from `network`, `data` goes into the manifest."""
 
     network: nn.Module
+    data: Mapping[str, Any] | None = None
     suffix: str = ".safetensors"
 
     def write(self, file: Path, value: Ensemble) -> None:
         """Write weights and diagnostics."""
-        value.save(file)
+        value.save(file, data=self.data)
 
     def read(self, file: Path) -> Ensemble:
         """Read weights and diagnostics."""

@@ -28,7 +28,7 @@ def train(folder: RunFolder, job: MainJob, data: Dataset) -> dict[str, Artifact[
         "deep_ensemble": {"members": job.members},
         "mean_field": {"draws": job.draws},
     }
-    codec = EnsembleCodec(network)
+    codec = EnsembleCodec(network, {"name": data.name, "checksum": data.checksum})
     return {
         name: folder.stage(f"train/{name}", shared | own.get(name, {}), methods[name], codec, ROOMS)
         for name in ENSEMBLES

@@ -141,11 +141,11 @@ def test_localise_sets_baselines_beside_and_counts_what_it_leaves_out():
     blank = g.clone()
     blank[1] = torch.nan
     found = scores.localise({"ours": g, "holes": blank}, box, images, seed=3)
-    assert list(found.values) == ["ours", "holes", "noise", "edges", "centre"]
+    assert list(found.values) == ["ours", "holes", "noise", "edges", "centre", "brightness"]
     assert (found.no_region, found.no_map) == (1, 1)
     assert found.used.tolist() == [False, False, True, True, True, True]
     table = found.table()
-    assert len(table) == 5 * 7
+    assert len(table) == 6 * 7
     row = table[(table.explanation == "ours") & (table.score == "energy_game")].iloc[0]
     expected = scores.energy_game(g, box)[2:].mean().item()
     assert row["mean"] == pytest.approx(expected)
@@ -167,6 +167,7 @@ def test_the_edge_detector_sees_edges_and_the_blob_the_middle():
     assert (found["edges"][0, 0, :, 4:6] > 0).all()
     assert (found["edges"][0, 0, :, [0, 1, 2, 7, 8]] == 0).all()
     assert found["centre"].argmax() == 40
+    assert torch.equal(found["brightness"], images)
 
 
 def test_the_78_empty_boxes_of_tiny_imagenet_are_flagged(data_dir):

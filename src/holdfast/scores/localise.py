@@ -1,10 +1,11 @@
-"""localise: every localisation score of several explanations, with three explanations beside them that know nothing.
+"""localise: every localisation score of several explanations, with four maps beside them that know nothing.
 
-    noise     Gaussian noise: what a map scores by chance
-    edges     the size of the image's gradient (Sobel): what an edge detector scores, without any network
-    centre    a Gaussian blob in the middle, a quarter of the side wide: what the photographer's habit scores
+    noise        Gaussian noise: what a map scores by chance
+    edges        the size of the image's gradient (Sobel): what an edge detector scores, without any network
+    centre       a Gaussian blob in the middle, a quarter of the side wide: what the photographer's habit scores
+    brightness   the image itself: what a method inherits that multiplies by the image, or by its distance from black
 
-An explanation that does not beat all three has not been shown to see the object. Only images whose region says
+An explanation that does not beat all four has not been shown to see the object. Only images whose region says
 something, and for which every explanation has a map, enter the means; the others are counted.
 """
 
@@ -68,7 +69,7 @@ class Localised:
 
 
 def localise(maps: Mapping[str, Tensor], region: Tensor, images: Tensor, *, seed: int = 0) -> Localised:
-    """Score explanations, and the three that know nothing.
+    """Score explanations, and the four maps that know nothing.
 
     Args:
         maps: name -> maps `[B, C, H, W]` of single images (for an ensemble, one draw or the mean over draws).
@@ -92,7 +93,7 @@ def localise(maps: Mapping[str, Tensor], region: Tensor, images: Tensor, *, seed
                 f"{call}: maps of {name!r} have shape {tuple(values.shape)}, the images {tuple(images.shape)}; for an "
                 "ensemble give maps of one draw, maps[0], or their mean, maps.mean(0)."
             )
-        if name in ("noise", "edges", "centre"):
+        if name in ("noise", "edges", "centre", "brightness"):
             raise ValueError(f"{call}: {name!r} is the name of a baseline; choose another.")
     maps = {**maps, **know_nothing(images, seed=seed)}
     _, usable = region_masks(call, region, *images.shape[-2:], len(images))
@@ -105,10 +106,10 @@ def localise(maps: Mapping[str, Tensor], region: Tensor, images: Tensor, *, seed
 
 
 def know_nothing(images: Tensor, *, seed: int = 0) -> dict[str, Tensor]:
-    """The three explanations that no network was asked for, each of the shape of the images `[B, C, H, W]`.
+    """The four maps that no network was asked for, each of the shape of the images `[B, C, H, W]`.
 
     >>> [(name, tuple(maps.shape)) for name, maps in know_nothing(torch.rand(2, 3, 8, 8)).items()]
-    [('noise', (2, 3, 8, 8)), ('edges', (2, 3, 8, 8)), ('centre', (2, 3, 8, 8))]
+    [('noise', (2, 3, 8, 8)), ('edges', (2, 3, 8, 8)), ('centre', (2, 3, 8, 8)), ('brightness', (2, 3, 8, 8))]
     """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(images.shape, generator=generator, dtype=torch.float64).to(images)
@@ -119,7 +120,7 @@ def know_nothing(images: Tensor, *, seed: int = 0) -> dict[str, Tensor]:
     y, x = (torch.linspace(-0.5, 0.5, side, dtype=images.dtype, device=images.device) for side in (height, width))
     blob = torch.exp(-(y[:, None] ** 2 + x**2) / (2 * 0.25**2))
     edges = torch.hypot(slopes[:, 0], slopes[:, 1]).view_as(images)
-    return {"noise": noise, "edges": edges, "centre": blob.expand_as(images).clone()}
+    return {"noise": noise, "edges": edges, "centre": blob.expand_as(images).clone(), "brightness": images}
 
 
 def _interval(values: np.ndarray, level: float, seed: int) -> tuple[float, float]:

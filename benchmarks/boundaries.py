@@ -1,0 +1,147 @@
+"""Boundaries: how near `nearest_boundary` comes, beside Foolbox and the truth; what boundary attributions show.
+
+Foolbox (`make oracles`) and CIFAR-10 (`HOLDFAST_DATA`) are left out where they are not there. Localisation is measured
+on `placed`, where the pixels that make the label are known: is BIG's energy inside the mask above that of the others?
+A bound of zero on the low end of a paired 95 % interval says so.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import describe, entry, interleave, ratio
+from holdfast import attacks, data, explanations, networks, scores
+from holdfast.ensemble import Ensemble
+
+HERE = Path(__file__).resolve().parent
+DATA = Path(os.environ.get("HOLDFAST_DATA", HERE.parents[1] / "shared" / "data"))
+RADII = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of Foolbox's projected gradients
+CONSTANTS, CW_STEPS, PGD_STEPS = 9, 50, 25  # 9 * 50 + 6 * 25 = 600 gradients for one image
+FAST = 60  # gradients of the first two searches alone, for the comparison of speed
+
+
+def run() -> list[dict[str, Any]]:
+    """All entries of this family."""
+    return [*exactness(), *against_foolbox(), *localisation()]
+
+
+def exactness(images: int = 12) -> Iterator[dict[str, Any]]:
+    """Distance found over the exact distance, on small ReLU networks with random weights."""
+    for dims, hidden, depth, classes in ((2, 8, 1, 3), (3, 8, 2, 3), (6, 12, 1, 4), (10, 8, 2, 5)):
+        ratios = []
+        for seed in range(3):
+            network = _random_network(dims, hidden, depth, classes, seed)
+            generator = torch.Generator().manual_seed(seed)
+            x = torch.rand(images // 3, dims, generator=generator, dtype=torch.float64)
+            exact, _ = attacks.exact_boundary(network, x)
+            found = attacks.nearest_boundary(Ensemble.from_networks(network), x, tolerance=1e-7)
+            ratios.append((found.distance / exact)[torch.isfinite(exact)])
+        ratios = torch.cat(ratios).nan_to_num(nan=torch.inf)
+        detail = (
+            f"{len(ratios)} images; within 0.1 % {(ratios < 1.001).double().mean():.0%}, largest {ratios.max():.4f}"
+        )
+        name = f"l2 distance found over exact, median: {dims} inputs, {depth} x {hidden} units, {classes} classes"
+        yield entry(name, ratios.median().item(), 1.001, "at_most", detail)
+
+
+def against_foolbox(images: int = 24) -> Iterator[dict[str, Any]]:
+    """Median l2 distance on the CIFAR-10 ResNet-20 at the same number of gradients, and time at equal distance."""
+    try:
+        import foolbox
+    except ImportError:
+        return
+    if not (DATA / "weights").is_dir():
+        return
+    network = networks.load_published("cifar-resnet20", DATA)
+    ensemble, test = Ensemble.from_networks(network), data.load("cifar-10", data_dir=DATA).test[: 2 * images]
+    right = (ensemble.predict(test.images) == test.labels).nonzero()[:images, 0]
+    x, y = test.images[right], test.labels[right]
+    model = foolbox.PyTorchModel(network, bounds=(0, 1))
+    kept: dict[str, Tensor] = {}
+
+    def theirs() -> None:
+        cw = foolbox.attacks.L2CarliniWagnerAttack(CONSTANTS, CW_STEPS)
+        _, found, ok = cw(model, x, y, epsilons=None)
+        best = torch.where(ok, (found - x).flatten(1).norm(dim=1), torch.inf)
+        pgd = foolbox.attacks.L2ProjectedGradientDescentAttack(rel_stepsize=2.5 / PGD_STEPS, steps=PGD_STEPS)
+        _, clipped, ok = pgd(model, x, y, epsilons=list(RADII))
+        for moved, success in zip(clipped, ok, strict=True):
+            best = torch.minimum(best, torch.where(success, (moved - x).flatten(1).norm(dim=1), torch.inf))
+        kept["theirs"] = best
+
+    def quick() -> None:
+        stages = ("minimal_norm", "closing_in")
+        found = attacks.nearest_boundary(ensemble, x, y, steps=FAST, stages=stages, n_target_classes=0)
+        kept["quick"] = found.distance.nan_to_num(nan=torch.inf)
+
+    seconds = interleave({"Foolbox": theirs, "holdfast": quick}, rounds=1, warmup=0)
+    budget = CONSTANTS * CW_STEPS + len(RADII) * PGD_STEPS
+    kept["ours"] = attacks.nearest_boundary(ensemble, x, y, steps=budget).distance.nan_to_num(nan=torch.inf)
+    median = {name: distance.median().item() for name, distance in kept.items()}
+    nearer = (kept["ours"] < kept["theirs"]).double().mean().item()
+    detail = f"medians {median['ours']:.4f} and {median['theirs']:.4f}; nearer on {nearer:.0%} of {len(x)} images"
+    name = f"median l2 distance over that of Foolbox (CW + PGD), {budget} gradients, CIFAR-10 ResNet-20"
+    yield entry(name, median["ours"] / median["theirs"], 1.0, "at_most", detail)
+    detail = f"{FAST} gradients reach a median of {median['quick']:.4f}, Foolbox's {budget} {median['theirs']:.4f}; "
+    speed = ratio(seconds, "Foolbox", "holdfast") if median["quick"] <= median["theirs"] else 0.0
+    name = "searches per second over Foolbox's, at a median distance no larger"
+    yield entry(name, speed, 3.0, "at_least", detail + describe(seconds))
+
+
+def localisation(images: int = 200) -> Iterator[dict[str, Any]]:
+    """Energy inside the mask on `placed`: BIG against the others, paired over images."""
+    test = data.load("placed").test[:images]
+    for name in networks.TRAINED:
+        ensemble = networks.load_trained(name)
+        boundary = attacks.nearest_boundary(ensemble, test.images, test.labels, steps=150)
+        found = scores.localise(explain(ensemble, test.images, test.labels, boundary), test.masks, test.images)
+        kept = f"{int(found.used.sum())} images, {boundary.summary['misclassified']} misclassified left out"
+        means = found.table().query("score == 'energy_game'").set_index("explanation")["mean"]
+        for other in ("integrated gradients", "IG from the mean", "SmoothGrad", "brightness", "noise"):
+            difference = found.compare("BIG", other, "energy_game")
+            low, high = difference.mean_interval
+            detail = f"means {means['BIG']:.3f} and {means[other]:.3f}, difference {difference.mean:.3f} "
+            detail += f"[{low:.3f}, {high:.3f}], {kept}"
+            yield entry(f"energy in the mask, BIG minus {other}, low end: {name}", low, 0.0, "at_least", detail)
+
+
+def explain(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: attacks.Boundary) -> dict[str, Tensor]:
+    """The maps `[B, *image]` of the first draw, of every method without settings of its own."""
+    given = dict(boundary=boundary)
+    maps = {
+        "BIG": explanations.boundary_integrated_gradients(ensemble, x, **given),
+        "BIG of the lead": explanations.boundary_integrated_gradients(ensemble, x, rival=True, **given),
+        "BSM": explanations.boundary_saliency(ensemble, x, **given),
+        "BSM as published": explanations.boundary_saliency(ensemble, x, rival=False, **given),
+        "boundary DeepLIFT": explanations.boundary_deep_lift(ensemble, x, **given),
+        "AGI": explanations.adversarial_gradient_integration(ensemble, x, y),
+        "saliency": explanations.saliency(ensemble, x, y),
+        "gradient x input": explanations.gradient_times_input(ensemble, x, y),
+        "SmoothGrad": explanations.smooth_grad(ensemble, x, y, copies=50),
+        "integrated gradients": explanations.integrated_gradients(ensemble, x, y, steps=20, quadrature="trapezoid"),
+        "IG from white": explanations.integrated_gradients(
+            ensemble, x, y, baseline=1.0, steps=20, quadrature="trapezoid"
+        ),
+        "IG from the mean": explanations.integrated_gradients(
+            ensemble, x, y, baseline=x.mean(0), steps=20, quadrature="trapezoid"
+        ),
+        "DeepLIFT": explanations.deep_lift(ensemble, x, y),
+    }
+    return {name: values[0] for name, values in maps.items()}
+
+
+def _random_network(dims: int, hidden: int, depth: int, classes: int, seed: int) -> nn.Sequential:
+    generator = torch.Generator().manual_seed(seed)
+    layers, width = [], dims
+    for _ in range(depth):
+        layers += [nn.Linear(width, hidden), nn.ReLU()]
+        width = hidden
+    network = nn.Sequential(*layers, nn.Linear(width, classes)).double()
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) / max(2, p.shape[-1]) ** 0.5)
+    return network

@@ -51,6 +51,9 @@ class Start:
         ratio: initial posterior over prior deviation; small, so that the network learns before the noise drowns it.
         deviation_rate: learning rate of the log variances, in units of that of the means; 2 moves the log deviations as
             fast as the means. Faster, the ELBO rises sooner, and more units are given up for good.
+
+    >>> Start(ratio=0.2).deviation_rate
+    2.0
     """
 
     mean: float = 1.0

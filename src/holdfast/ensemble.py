@@ -264,4 +264,7 @@ def skeleton(network: nn.Module) -> nn.Module:
     """A copy of the architecture alone: evaluation mode, no storage behind its parameters."""
     shells = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
     shells |= {id(b): b.to("meta") for b in network.buffers()}
+    for module in network.modules():  # what was worked out of parameters, as torch.nn.utils.weight_norm does
+        made = (v for v in vars(module).values() if isinstance(v, Tensor) and not v.is_leaf)
+        shells |= {id(v): v.detach().to("meta") for v in made}
     return copy.deepcopy(network, shells).eval()

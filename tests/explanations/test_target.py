@@ -15,13 +15,14 @@ def networks(count=3, classes=4):
     return [nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, classes)) for _ in range(count)]
 
 
-def test_a_network_is_an_ensemble_of_one_that_shares_its_memory():
+def test_a_network_is_an_ensemble_of_one_with_copies_of_its_weights():
     network = networks(1)[0].train()
     ensemble = as_ensemble("t", network)
     assert len(ensemble) == 1
     assert network.training
     for name, parameter in network.named_parameters():
-        assert ensemble.weights[name].data_ptr() == parameter.data_ptr()
+        assert torch.equal(ensemble.weights[name][0], parameter)
+        assert ensemble.weights[name].data_ptr() != parameter.data_ptr()
         assert not ensemble.weights[name].requires_grad
     assert all(v.requires_grad for v in as_ensemble("t", network, differentiable=True).weights.values())
     assert as_ensemble("t", ensemble) is ensemble

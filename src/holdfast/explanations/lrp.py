@@ -12,11 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_labels
+from holdfast.checks import check_count, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.explanations.relevance.composites import Composite, composite
 from holdfast.explanations.relevance.explainer import Explainer, pieces
-from holdfast.explanations.relevance.heatmap import INPUT, trace
+from holdfast.explanations.relevance.heatmap import INPUT, Trace, trace
 from holdfast.explanations.relevance.reductions import Reduction, parts, reduction
 from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, check_start
@@ -75,8 +75,9 @@ def lrp(
     ensemble = as_ensemble("lrp", ensemble)
     check_fit("lrp", ensemble, x)
     check_start("lrp", start)
+    check_count("lrp", "memory", memory, high=1 << 60)
     kind = reduction("lrp", reduce)
-    layers = _layers(ensemble.network, layer, view)
+    layers = _layers("lrp", ensemble.network, layer, view)
     targets = _targets(ensemble, x, target, view, layers, memory)
     explain = Explainer(
         ensemble,
@@ -86,6 +87,7 @@ def lrp(
         unit=view == "unit",
         classes=isinstance(target, str),
         nonneg=bool((x.detach() >= 0).all()),
+        maps_per_image=_class_count(ensemble, x) if isinstance(target, str) else 1,
     )
     if create_graph:
         if kind is not None:
@@ -109,7 +111,7 @@ def strongest_units(ensemble: Ensemble | nn.Module, x: Tensor, layer: str, *, me
     """
     ensemble = as_ensemble("strongest_units", ensemble)
     check_fit("strongest_units", ensemble, x)
-    (layer,) = _layers(ensemble.network, layer, "unit")
+    (layer,) = _layers("strongest_units", ensemble.network, layer, "unit")
     names = module_names(ensemble.network)
 
     def one(weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
@@ -127,7 +129,7 @@ def strongest_units(ensemble: Ensemble | nn.Module, x: Tensor, layer: str, *, me
 def _all_draws(explain: Explainer, x: Tensor, targets: dict, memory: int) -> dict[str, Tensor]:
     maps: dict[str, Tensor] = {}
     draws = len(explain.ensemble)
-    for tile in _tracked(pieces(explain.ensemble, x, memory)):
+    for tile in _tracked(pieces(explain.ensemble, x, memory, explain.maps_per_image)):
         for name, part in explain(x[tile.images], _at(targets, tile), tile.draws).items():
             if name not in maps:
                 maps[name] = part.new_empty((draws, len(x), *part.shape[2:]))
@@ -148,7 +150,7 @@ def _with_graph(explain: Explainer, x: Tensor, targets: dict, memory: int) -> di
 def _reduced(explain: Explainer, x: Tensor, targets: dict, kind: Reduction, memory: int) -> dict[str, Tensor]:
     """Reduce block by block; in several passes over a block where its draws do not fit into memory."""
     done: dict[str, list[Tensor]] = {}
-    for block in track(pieces(explain.ensemble, x, memory), "explaining"):
+    for block in track(pieces(explain.ensemble, x, memory, explain.maps_per_image), "explaining"):
         results: dict[str, list[Tensor]] = {}
         passes, part = 1, 0
         while part < passes:
@@ -157,7 +159,8 @@ def _reduced(explain: Explainer, x: Tensor, targets: dict, kind: Reduction, memo
                 for name, maps in explain(x[tile.images], _at(targets, tile), tile.draws).items():
                     shapes[name] = maps.shape[1:]
                     size = maps[0].numel() * maps.element_size()
-                    passes = max(passes, parts(kind, len(explain.ensemble), size, memory))
+                    entries = maps[0, 0].numel()
+                    passes = max(passes, min(entries, parts(kind, len(explain.ensemble), size, memory)))
                     stream = streams.setdefault(name, kind.stream())
                     stream.add(maps.flatten(2).tensor_split(passes, -1)[part])
             for name, stream in streams.items():
@@ -179,19 +182,21 @@ def _at(targets: dict[str, Tensor | None], tile: Tile) -> dict[str, Tensor | Non
     return {name: t if t is None else t[tile.draws, tile.images] for name, t in targets.items()}
 
 
-def _layers(network: nn.Module, layer: str | Sequence[str] | None, view: str) -> list[str]:
+def _layers(call: str, network: nn.Module, layer: str | Sequence[str] | None, view: str) -> list[str]:
     if view not in ("class", "unit"):
-        raise ValueError(f"lrp: view must be 'class' or 'unit', got {view!r}.")
-    names = [INPUT] if layer is None else [layer] if isinstance(layer, str) else list(layer)
+        raise ValueError(f"{call}: view must be 'class' or 'unit', got {view!r}.")
+    if layer is not None and not isinstance(layer, str | Sequence):
+        raise TypeError(f"{call}: layer must be the name of a module, or a list of names, got {layer!r}.")
+    names = [INPUT] if layer is None else [layer] if isinstance(layer, str) else list(dict.fromkeys(layer))
     if not names:
-        raise ValueError("lrp: layer is an empty list; name at least one module, or leave it out for the images.")
+        raise ValueError(f"{call}: layer is an empty list; name at least one module, or leave it out for the images.")
     if view == "unit" and INPUT in names:
-        raise ValueError("lrp: view='unit' explains a layer's strongest unit; say which with layer='NAME'.")
+        raise ValueError(f"{call}: view='unit' explains a layer's strongest unit; say which with layer='NAME'.")
     known = [INPUT, *dict(network.named_modules())]
     for name in names:
         if name not in known:
             near = get_close_matches(str(name), known, 3, 0.4) or known[:6]
-            raise ValueError(f"lrp: the network has no module {name!r}; near names: {', '.join(map(repr, near))}.")
+            raise ValueError(f"{call}: the network has no module {name!r}; near names: {', '.join(map(repr, near))}.")
     return names
 
 
@@ -202,7 +207,10 @@ def _targets(
     shape = (len(ensemble), len(x))
     if view == "unit":
         given = target if isinstance(target, Mapping) else dict.fromkeys(layers, target)
-        return {name: _units(name, given.get(name), shape, x.device) for name in layers}
+        for name in given.keys() - set(layers):
+            raise ValueError(f"lrp: units are given for layer {name!r}, which is not among those asked for: {layers}.")
+        sizes = {name: v[0].numel() for name, v in tried("lrp", ensemble, x, layers).values.items()}
+        return {name: _units(name, given.get(name), shape, x.device, sizes[name]) for name in layers}
     if isinstance(target, str):
         if target != "all":
             raise ValueError(f"lrp: target must be a class, one class per image, 'all' or None, got {target!r}.")
@@ -212,10 +220,7 @@ def _targets(
 
 def class_targets(call: str, ensemble: Ensemble, x: Tensor, target: Tensor | int | None, memory: int) -> Tensor:
     """The class to explain `[S, B]`: as given, or that of the Bayesian model average."""
-    weights, names = {k: v[0].detach() for k, v in ensemble.weights.items()}, module_names(ensemble.network)
-    with torch.enable_grad():  # one image on a watchful tape: what cannot be explained is refused before any work
-        image = x[:1].detach().requires_grad_()
-        logits = trace(call, ensemble.network, weights, image, (), names, watch=True).output
+    logits = tried(call, ensemble, x).output
     if target is None:
         target = ensemble.predict(x, memory=memory)
     elif isinstance(target, int) and not isinstance(target, bool):
@@ -224,7 +229,28 @@ def class_targets(call: str, ensemble: Ensemble, x: Tensor, target: Tensor | int
     return target.to(x.device).expand(len(ensemble), len(x))
 
 
-def _units(name: str, units: Tensor | None, shape: tuple[int, int], device: torch.device) -> Tensor | None:
+def _class_count(ensemble: Ensemble, x: Tensor) -> int:
+    return tried("lrp", ensemble, x).output.shape[-1]
+
+
+def tried(call: str, ensemble: Ensemble, x: Tensor, layers: Sequence[str] = ()) -> Trace:
+    """One image under one draw on a watchful tape: what cannot be explained is refused before any work."""
+    weights = {k: v[0].detach().clone() for k, v in ensemble.weights.items()}
+    with torch.enable_grad():
+        image = x[:1].detach().requires_grad_()
+        try:
+            found = trace(call, ensemble.network, weights, image, layers, module_names(ensemble.network), watch=True)
+        except NotImplementedError:
+            raise
+        except RuntimeError:
+            ensemble.pair_bytes(x)  # says so where the network does not take images of this shape
+            raise
+    if not torch.isfinite(found.output).all():
+        raise ValueError(f"{call}: the network returns NaN or infinite logits; look at its weights.")
+    return found
+
+
+def _units(name: str, units: Tensor | None, shape: tuple[int, int], device: torch.device, size: int) -> Tensor | None:
     if units is None:
         return None
     if not isinstance(units, Tensor) or units.is_floating_point() or tuple(units.shape) not in (shape, shape[1:]):
@@ -232,5 +258,9 @@ def _units(name: str, units: Tensor | None, shape: tuple[int, int], device: torc
         raise ValueError(
             f"lrp: the units of layer '{name}' must be indices [B] or [S, B] = {shape}, got {got}; "
             "strongest_units(...) gives them."
+        )
+    if int(units.min()) < 0 or int(units.max()) >= size:
+        raise ValueError(
+            f"lrp: layer '{name}' has units 0..{size - 1}, got indices from {int(units.min())} to {int(units.max())}."
         )
     return units.to(device).expand(shape)

@@ -27,7 +27,9 @@ Target = Tensor | int | None
 
 
 def as_ensemble(call: str, model: Ensemble | nn.Module, *, differentiable: bool = False) -> Ensemble:
-    """An ensemble as it is, or a network in evaluation mode as an ensemble of one that shares the network's memory.
+    """An ensemble as it is, or a network in evaluation mode as an ensemble of one.
+
+    Its weights are copies: a forward pass that changes its own buffers changes those of the copy.
 
     Args:
         call: the name of the function whose argument this is, for the message.
@@ -36,7 +38,7 @@ def as_ensemble(call: str, model: Ensemble | nn.Module, *, differentiable: bool 
 
     >>> network = nn.Linear(2, 3)
     >>> ensemble = as_ensemble("doctest", network)
-    >>> len(ensemble), ensemble.weights["weight"].data_ptr() == network.weight.data_ptr()
+    >>> len(ensemble), torch.equal(ensemble.weights["weight"][0], network.weight)
     (1, True)
     """
     if isinstance(model, Ensemble):
@@ -45,7 +47,7 @@ def as_ensemble(call: str, model: Ensemble | nn.Module, *, differentiable: bool 
         raise TypeError(f"{call}: expected an Ensemble or a torch.nn.Module, got {type(model).__name__}.")
     check_evaluation(call, model)
     tensors = (*model.named_parameters(), *model.named_buffers())
-    return Ensemble(skeleton(model), {k: (v if differentiable else v.detach())[None] for k, v in tensors})
+    return Ensemble(skeleton(model), {k: (v if differentiable else v.detach().clone())[None] for k, v in tensors})
 
 
 def check_fit(call: str, ensemble: Ensemble, x: Tensor) -> None:

@@ -37,8 +37,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -
         hidden = mask.logical_not() if mask.dtype == torch.bool else mask == -torch.inf
         if mask.dtype != torch.bool:
             scores = scores + mask.masked_fill(hidden, 0.0)
-        scores = scores.masked_fill(hidden, -torch.inf)
-    weights = scores.softmax(-1)
+        blind = hidden.all(-1, keepdim=True)  # queries that see no key: their weights are zero
+        scores = scores.masked_fill(hidden & ~blind, -torch.inf)
+        weights = scores.softmax(-1).masked_fill(blind, 0.0)
+    else:
+        weights = scores.softmax(-1)
     return torch.matmul(weights, v), weights
 
 

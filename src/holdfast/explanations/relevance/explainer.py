@@ -30,6 +30,7 @@ class Explainer:
         unit: explain each layer's own strongest unit at the images, not the class at the layer.
         classes: explain every class, along an axis after the images'.
         nonneg: no image has a value below zero.
+        maps_per_image: how many maps an image gets: one, or one for each class.
     """
 
     ensemble: Ensemble
@@ -39,6 +40,7 @@ class Explainer:
     unit: bool = False
     classes: bool = False
     nonneg: bool = False
+    maps_per_image: int = 1
 
     def __call__(self, x: Tensor, targets: Mapping[str, Tensor | None], draws: slice) -> dict[str, Tensor]:
         """Maps `[s, b, ...]` at each layer of the images `[b, ...]`.
@@ -73,9 +75,16 @@ class Explainer:
         return module_names(self.ensemble.network)
 
 
-def pieces(ensemble: Ensemble, x: Tensor, memory: int) -> list[list[Tile]]:
-    """The work in pieces, by block of images, all draws of a block in order; fixed by network, draws and images."""
+def pieces(ensemble: Ensemble, x: Tensor, memory: int, maps: int = 1) -> list[list[Tile]]:
+    """The work in pieces, by block of images, all draws of a block in order; fixed by network, draws and images.
+
+    Args:
+        ensemble, x: the work.
+        memory: budget in bytes.
+        maps: how many maps of an image are held at once.
+    """
     pair, draws, images = ensemble.pair_bytes(x), len(ensemble), len(x)
+    pair += 2 * (maps - 1) * x[0].numel() * x.element_size()
     _, b = tile_shape(-(-pair // WIDER), draws, images, memory // WIDER)
     s = 1 if b * pair >= ONE_BY_ONE else tile_shape(b * pair, draws, 1, memory)[0]
     blocks = []

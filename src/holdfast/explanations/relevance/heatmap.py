@@ -61,7 +61,9 @@ def heatmap(
     check_start("heatmap", start)
     check_evaluation("heatmap", network)
     if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError(f"heatmap: images must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}.")
+        raise TypeError(
+            f"heatmap: images must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}."
+        )
     if isinstance(target, int) and not isinstance(target, bool):
         target = torch.full((len(x),), target, device=x.device)
     if target is not None and not isinstance(target, Tensor):

@@ -88,7 +88,7 @@ def reduction(call: str, reduce: "str | Reduction | None") -> Reduction | None:
     """A reduction, from its name or as it is."""
     if reduce is None or isinstance(reduce, Mean | Variance | Quantiles | TopCounts):
         return reduce
-    if reduce in NAMED:
+    if isinstance(reduce, str) and reduce in NAMED:
         return NAMED[reduce]
     raise ValueError(
         f"{call}: reduce must be None, {', '.join(map(repr, NAMED))}, Quantiles(...) or TopCounts(...), got {reduce!r}."

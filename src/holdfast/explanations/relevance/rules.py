@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from holdfast.checks import check_range
 from holdfast.explanations.relevance.affine import Affine, Bias
 from holdfast.explanations.relevance.stabiliser import Stabiliser, plus, times
 
@@ -25,7 +26,8 @@ class Rule:
     Attributes:
         bias: "absorb": the bias counts in the denominators and keeps its share of the relevance (the usual way);
             "share": it counts there and its share is handed to the inputs in equal parts; "ignore": it does not count.
-            Relevance is conserved by the last two, up to the stabiliser.
+            Relevance is conserved by the last two, up to the stabiliser (and by alpha-beta with beta above 0 only
+            where an output has contributions of both signs).
         stabiliser: how divisions are kept finite.
     """
 
@@ -33,8 +35,15 @@ class Rule:
     stabiliser: Stabiliser = field(default_factory=Stabiliser)
 
     def __post_init__(self) -> None:
+        name = type(self).__name__
+        if type(self) is Rule:
+            raise TypeError("Rule: this is what rules have in common; use one of them, such as Epsilon().")
         if self.bias not in ("absorb", "share", "ignore"):
-            raise ValueError(f"{type(self).__name__}: bias must be 'absorb', 'share' or 'ignore', got {self.bias!r}.")
+            raise ValueError(f"{name}: bias must be 'absorb', 'share' or 'ignore', got {self.bias!r}.")
+        if not isinstance(self.stabiliser, Stabiliser):
+            raise TypeError(
+                f"{name}: stabiliser must be a Stabiliser, such as Stabiliser(1e-3), got {self.stabiliser!r}."
+            )
 
     def __call__(self, m: Affine, relevance: Tensor) -> Tensor:
         """The relevance of `m.a`, given the relevance of `m.z`."""
@@ -84,6 +93,10 @@ class Gamma(Rule):
 
     gamma: float = 0.25
 
+    def __post_init__(self) -> None:
+        Rule.__post_init__(self)
+        check_range("Gamma", "gamma", self.gamma, 0, 1e6)
+
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
         g, size = self.gamma, m.size(self.stabiliser)
         if m.nonneg and m.relu:  # only positive outputs matter; dividing c by 1 + g leaves one pass over the weights
@@ -121,9 +134,7 @@ class AlphaBeta(Rule):
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
         size = m.size(self.stabiliser)
 
-        def share(z: Tensor, sign: int, size: Tensor = size) -> Tensor:
-            return self.stabiliser.divide(relevance, z, size, sign, fresh=True)
-
+        share = lambda z, sign, size=size: self.stabiliser.divide(relevance, z, size, sign, fresh=True)
         if not m.nonneg:  # as in Gamma: c+ = (c + |c|) / 2, c- = (c - |c|) / 2; numerator and denominator are doubled
             z = m.forward(m.a, m.w, m.b) if m.derived else m.z  # rounded alike, c- of all c >= 0 is 0
             y, w, b = m.magnitudes()
@@ -131,16 +142,21 @@ class AlphaBeta(Rule):
             s, t = torch.add(s, t, alpha=-self.beta), torch.add(s, t, alpha=self.beta)
             back = m.spread(s, t, w)
             return back + m.bias_share(s * m.over(m.b) + t * m.over(b)) if m.shares else back
-        back = None
-        for by, keep in ((self.alpha, "min"), (-self.beta, "max")):  # inputs >= 0: only the weights' sign matters
-            if by:
-                w, b = (None if v is None else v.clamp(**{keep: 0}) for v in (m.w, m.b))
-                s = share(m.forward(m.a, w, b), 1 if by > 0 else -1)
-                s = s if by == 1 else by * s
-                part = times(m.a, m.transpose(s, w))
-                part = part + m.bias_share(s * m.over(b)) if m.shares else part
-                back = part if back is None else plus(back, part)
-        return back
+        # inputs >= 0: only the weights' sign matters, and z- = z - z+
+        up, down = (
+            [None if v is None else clamp(v, 0) for v in (m.w, m.b)] for clamp in (torch.clamp_min, torch.clamp_max)
+        )
+        above = m.forward(m.a, *up)
+        below = (m.forward(m.a, *down) if m.derived else m.z - above) if self.beta else None
+        back = self._through(m, *up, self.alpha, share(above, 1))
+        return back if below is None else plus(back, self._through(m, *down, -self.beta, share(below, -1)))
+
+    @staticmethod
+    def _through(m: Affine, w: Tensor, b: Tensor | None, by: float, s: Tensor) -> Tensor:
+        """What the contributions of one sign bring back, weighted by alpha or -beta."""
+        s = s if by == 1 else by * s
+        part = times(m.a, m.transpose(s, w))
+        return part + m.bias_share(s * m.over(b)) if m.shares else part
 
 
 @dataclass(frozen=True)
@@ -196,6 +212,11 @@ class ZBox(Rule):
     high: float | Sequence[float] = 1.0
     bias: Bias = field(default="ignore", kw_only=True)
 
+    def __post_init__(self) -> None:
+        Rule.__post_init__(self)
+        if not bool((torch.as_tensor(self.low) <= torch.as_tensor(self.high)).all()):
+            raise ValueError(f"ZBox: low must not be above high, got {self.low} and {self.high}.")
+
     def hand_back(self, m: Affine, relevance: Tensor) -> Tensor:
         low, high = (_bounds(v, m.a) for v in (self.low, self.high))
         up, down = m.w.clamp(min=0), m.w.clamp(max=0)
@@ -212,6 +233,8 @@ class ZBox(Rule):
 
 def _bounds(value: float | Sequence[float], a: Tensor) -> Tensor:
     v = torch.as_tensor(value, dtype=a.dtype, device=a.device)
+    if v.ndim and (a.ndim < 3 or len(v) != a.shape[1]):
+        raise ValueError(f"ZBox: {len(v)} bounds, one per channel, for inputs of shape {tuple(a.shape[1:])}.")
     return (v.view(-1, *[1] * (a.ndim - 2)) if v.ndim else v).expand_as(a).contiguous()
 
 

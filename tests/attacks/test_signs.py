@@ -13,6 +13,7 @@ from holdfast.attacks.search import Search
 from holdfast.attacks.signs import merged, sample
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
+from holdfast.studies.published import mean_of_images
 
 BUDGETS = {"linf": Budget("linf", [0.05, 0.15]), "l2": Budget("l2", [0.3, 0.9]), "l1": Budget("l1", [1.5, 4.0])}
 SHORT = {
@@ -132,6 +133,13 @@ def test_a_search_that_stands_still_or_goes_the_wrong_way_is_caught(case):
     assert wrong.failed == ("order",)
     assert "one step" in wrong.checks[5].sentence
     assert "wrong way" in wrong.checks[5].sentence
+
+
+def test_the_released_attack_on_several_draws_gives_itself_away(case):
+    # images made on each loud draw, then their mean: hardly moved, weaker than one step, and the draws are saturated
+    ensemble, x, y = case
+    found = mean_of_images(scaled(ensemble, 1000.0), x, y, epsilon=0.15)
+    assert {"saturation", "zero_gradient", "order", "sizes"} <= set(found.masking.failed), str(found)
 
 
 def test_a_search_stuck_in_the_wrong_place_is_told_to_start_again(case):

@@ -14,12 +14,16 @@ So a network that is merely loud passes for a robust one: multiply its logits by
 that are meant to break an ensemble are in `holdfast.attacks`.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
 from holdfast.attacks.attacked import Attacked, sizes
+from holdfast.attacks.signs import signs
+from holdfast.budget import Budget
 from holdfast.checks import check_count, check_images, check_labels, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
@@ -92,7 +96,7 @@ def _record(
 ) -> Attacked:
     predicted = ensemble.predict(moved, memory=memory)
     linf, l2 = sizes(moved, x)
-    return Attacked(
+    found = Attacked(
         name="mean_of_images",
         images=moved[None],
         success=(predicted != y)[None],
@@ -103,3 +107,5 @@ def _record(
         epsilons=(epsilon,),
         settings={"norm": "linf", **settings},
     )
+    given = dict(budget=Budget("linf", epsilon), targeted=False, memory=memory)
+    return replace(found, masking=signs(ensemble, x, y, found, **given))

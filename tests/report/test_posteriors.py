@@ -79,6 +79,8 @@ def test_the_figure_says_its_numbers(result):
     endless = dataclasses.replace(result.diagnosis, curves={"mean_field": still})
     assert "90 % below infinity" in mixing(endless)[0].description
     assert mixing(dataclasses.replace(result.diagnosis, curves={})) == []
+    alone = {"mean_field": {"class_probability": [float("nan")] * 101}}
+    assert mixing(dataclasses.replace(result.diagnosis, curves=alone)) == []
 
 
 def with_headline(result, error):

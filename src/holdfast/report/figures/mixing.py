@@ -19,16 +19,16 @@ _LARGEST = 6.0  # R-hat at which the axis ends; what is beyond is drawn at its e
 
 def mixing(diagnosis: Diagnosis, titles: Mapping[str, str] | None = None) -> list[Plot]:
     """One panel per ensemble that has R-hats, under its title if one is given; empty where none has."""
-    titles, curves = titles or {}, diagnosis.curves
-    largest = max((_clipped(c)[-1] for own in curves.values() for c in own.values()), default=FAIR)
-    known = [name for name, own in curves.items() if any(not math.isnan(c[0]) for c in own.values())]
-    return [
-        _panel(name, titles.get(name, name), curves[name], diagnosis.verdicts[name], max(1.3, largest))
-        for name in known
-    ]
+    titles, curves = titles or {}, {name: _known(own) for name, own in diagnosis.curves.items()}
+    drawn = [_clipped(c) for own in curves.values() for c in own.values()]
+    limits = min([0.99, *(c[0] for c in drawn)]), max([1.3, *(c[-1] for c in drawn)])
+    shown = [name for name, own in curves.items() if own]
+    return [_panel(name, titles.get(name, name), curves[name], diagnosis.verdicts[name], limits) for name in shown]
 
 
-def _panel(name: str, title: str, curves: Mapping[str, Sequence[float]], verdict: str, largest: float) -> Plot:
+def _panel(
+    name: str, title: str, curves: Mapping[str, Sequence[float]], verdict: str, limits: tuple[float, float]
+) -> Plot:
     with panel(3.2) as (figure, axes):
         described = []
         for i, family in enumerate(f for f in TITLES if f in curves):
@@ -46,10 +46,11 @@ def _panel(name: str, title: str, curves: Mapping[str, Sequence[float]], verdict
             where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (2, 2)}
             axes.annotate(f"{limit:g}", (limit, 1), ha="left", va="bottom", fontsize=9, color=light("muted"), **where)
         axes.set_xscale("log")
-        ticks = [t for t in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0) if t <= largest]
+        smallest, largest = limits
+        ticks = [t for t in ((1.0, 1.1, 1.3) if largest < 1.5 else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)) if t <= largest]
         axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
         axes.set_xticks([], minor=True)
-        axes.set_xlim(0.99, largest * 1.02)
+        axes.set_xlim(smallest * 0.995, largest * 1.02)
         axes.set_ylim(0, 1.01)
         axes.set_yticks([0, 0.5, 0.9, 1.0], ["0", "50 %", "90 %", "100 %"])
         axes.grid(True, axis="y")
@@ -63,5 +64,10 @@ def _panel(name: str, title: str, curves: Mapping[str, Sequence[float]], verdict
         return finish(figure, slug("mixing", name), text, f"{title}: {verdict}")
 
 
+def _known(curves: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """The families that have an R-hat: one chain alone has none."""
+    return {family: curve for family, curve in curves.items() if not math.isnan(curve[0])}
+
+
 def _clipped(values: Sequence[float]) -> list[float]:
-    return [min(v, _LARGEST) if not math.isnan(v) else _LARGEST for v in values]
+    return [_LARGEST if math.isnan(v) else min(v, _LARGEST) for v in values]

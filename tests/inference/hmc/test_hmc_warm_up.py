@@ -3,9 +3,11 @@
 import math
 
 import pytest
+import torch
+from scipy import stats
 
 from holdfast.inference.hmc.presets import PRESETS, Plan, plan_of
-from holdfast.inference.hmc.warm_up import GUARD, REFUSALS, WarmUp, advance, settled_by
+from holdfast.inference.hmc.warm_up import GUARD, REFUSALS, WarmUp, advance, settled_by, trend
 
 PLAN = Plan(burn_in=(0.3, 0.6), warm_up=9)
 
@@ -98,22 +100,27 @@ def test_diverging_at_any_step_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "drifting",
-    [
-        [record(nll=100 + 10 * n) for n in range(6)],
-        [record(square=1 - 0.05 * n) for n in range(6)],
-    ],
+    "drifting", [[record(nll=100 + 10 * n) for n in range(6)], [record(square=1 - 0.05 * n) for n in range(6)]]
 )
 def test_drifting_chains_have_not_settled(drifting):
     assert not settled_by(drifting)
     state = walk(under_test(needed=6), Plan(burn_in=(0.3, 0.6), warm_up=6), drifting)
     assert (state.done, state.needed) == (False, 8)
-    state = walk(under_test(needed=12, tested=11), Plan(burn_in=(0.3, 0.6), warm_up=6), drifting)
+    state = walk(under_test(needed=18, tested=17), Plan(burn_in=(0.3, 0.6), warm_up=6), drifting)
     assert (state.done, state.settled) == (True, False)
 
 
 def test_fluctuating_chains_have():
-    assert settled_by([record(nll=100 + (-1) ** n * 5, square=1 + (-1) ** n * 0.005) for n in range(6)])
+    noise = torch.randn(200, 10, generator=torch.Generator().manual_seed(0)).tolist()
+    found = [settled_by([record(nll=100 + 5 * e, square=1 + 0.005 * e) for e in row]) for row in noise]
+    assert 0.9 < sum(found) / 200 < 1.0  # two standard errors
+    assert not settled_by([record()] * 5)  # too few to say
+
+
+def test_trend_is_kendalls():
+    values = torch.randn(30, generator=torch.Generator().manual_seed(0)).tolist()
+    tau = stats.kendalltau(range(30), values).statistic
+    assert trend(values) == pytest.approx(tau * 30 * 29 / 2 / math.sqrt(30 * 29 * 65 / 18))
 
 
 def test_plans():

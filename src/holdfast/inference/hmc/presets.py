@@ -14,7 +14,7 @@ from holdfast.inference.training import Training, check_count
 
 Mass = Literal["prior", "kron_in"]
 START = Training(epochs=5)
-APPROACH = Path(epochs=6, step=4e-5, cycles=1, exploration=0.0, friction=0.03)
+APPROACH = Path(epochs=20, batch_size=512, step=4e-5, cycles=1, exploration=0.0, friction=0.03)
 Name = Literal["smoke", "cpu-10min", "cpu-hour", "gpu-minutes", "gpu-reference"]
 
 
@@ -29,8 +29,8 @@ class Plan:
             direction in which only the prior speaks.
         jitter: each trajectory is this much shorter or longer, at random.
         burn_in: lengths of the first trajectories, which move without a Metropolis test, at half the step.
-        warm_up: trajectories with the test in which the step still adapts; a third as many again where the chains have
-            not settled, at most three times.
+        warm_up: trajectories with the test in which the step still adapts; a third as many again while the chains have
+            not settled, three times as many at most.
         step: first guess, in prior standard deviations; None for 0.008 sqrt(5000 / N).
         error: root mean square energy error that the step is adapted to, in nats.
         mass: "prior" for none beyond the prior's scale; "kron_in" slows down the directions of the inputs in which the
@@ -76,7 +76,7 @@ PRESETS: dict[str, Plan] = {
     "smoke": Plan(chains=2, draws=10, warm_up=6),
     "cpu-10min": Plan(chains=2, draws=20, warm_up=9),
     "cpu-hour": Plan(
-        chains=2, draws=50, trajectory=0.5, burn_in=(0.1,), warm_up=4, step=0.007, mass="kron_in", approach=APPROACH
+        chains=2, draws=50, trajectory=0.5, burn_in=(0.1,), warm_up=6, step=0.007, mass="kron_in", approach=APPROACH
     ),
     "gpu-minutes": Plan(chains=4, draws=125, burn_in=(0.1,), warm_up=27, step=0.007, mass="kron_in", approach=APPROACH),
     "gpu-reference": Plan(

@@ -13,8 +13,10 @@ from holdfast.inference.hmc.chains import Run
 from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.kernel import DIVERGENT
 from holdfast.inference.hmc.presets import Plan
+from holdfast.inference.hmc.warm_up import trend
 from holdfast.inference.seeds import stream
 
+DRIFTING = 2.5  # standard errors of Kendall's test from which a chain is said to drift
 LARGEST = 1e6  # energy errors beyond this, infinite ones too, are reported as this
 
 
@@ -38,6 +40,7 @@ def diagnostics_of(runs: Sequence[Run], plan: Plan, settings: dict[str, Any], lo
         "gradients": sum(r["steps"] for run, _ in chains for r in (*run.warm_up, *run.records)),
         "distinct_draws": distinct,
         "mean_square_of_z": squares,
+        "trend_of_nll": [trend([record["nll"][k] for record in run.records]) for run, k in chains],
         "settled_before_the_first_draw": [run.outcome.settled for run, _ in chains],
         "prior_logit_sd": logit_sd,
         "warm_up_trajectories": [len(run.warm_up) for run, _ in chains],
@@ -85,6 +88,11 @@ def _warnings(chains: list[tuple[Run, int]], summary: dict[str, Any]) -> list[st
         found += [f"Chain {number}: {note}" for note in run.outcome.notes]
         if not run.outcome.settled:
             found.append(f"Chain {number} was still drifting when its first draw was kept: a longer warm-up is needed.")
+        drift = [record["nll"][k] for record in run.records]
+        if len(drift) >= 8 and abs(trend(drift)) > DRIFTING:
+            found.append(
+                f"Chain {number} drifts: over its kept draws the loss went from {drift[0]:.5g} to {drift[-1]:.5g} nats."
+            )
         if not any(record["accepted"][k] for record in run.records):
             found.append(f"Chain {number} never moved: all its draws are the same network.")
     if summary["divergences"]:

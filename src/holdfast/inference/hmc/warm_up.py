@@ -9,13 +9,13 @@ Tested: the energy error grows as the square of the step and shows after a handf
 
 Chains in a stack share their step: its error is theirs pooled. Six refusals in a row by any chain halve the step and
 begin the burn-in again from there. The chains count as settled once neither the mean square of z nor the likelihood
-still drifts.
+shows a trend; until then the warm-up goes on, to three times its planned length.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, pstdev
+from statistics import fmean
 from typing import Any
 
 from holdfast.inference.hmc.presets import Plan
@@ -25,7 +25,8 @@ WORST = 20.0  # nats: one very bad trajectory counts as this much
 REFUSALS = 6
 RESTARTS = 8
 DRIFT = 0.02  # of the mean square of z, between two halves of the last trajectories
-LAST = 6  # trajectories that are looked at to see whether the chains have settled
+FEWEST, LAST = 6, 10  # trajectories that are looked at to see whether the chains have settled
+TREND = 2.0  # standard errors of Kendall's test
 
 
 @dataclass(frozen=True)
@@ -119,22 +120,31 @@ def _restart(state: WarmUp, number: int) -> WarmUp:
 
 def _finish(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> WarmUp:
     settled = settled_by(records[-min(LAST, state.tested) :])
-    if settled or state.needed >= 2 * plan.warm_up:
+    if settled or state.needed >= 3 * plan.warm_up:
         return replace(state, done=True, settled=settled)
     return replace(state, needed=state.needed + max(1, plan.warm_up // 3))
 
 
 def settled_by(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether neither the mean square of z nor the likelihood drifts between two halves of some trajectories."""
-    if len(records) < 4:
+    """Whether, over some trajectories, neither the mean square of z nor the likelihood of any chain drifts."""
+    if len(records) < FEWEST:
         return False
     half = len(records) // 2
     for k in range(len(records[0]["nll"])):
         squares, nlls = ([r[name][k] for r in records] for name in ("square", "nll"))
-        noise = max(pstdev(squares[:half]), pstdev(squares[half:]))
-        if abs(fmean(squares[half:]) - fmean(squares[:half])) > max(DRIFT, 2 * noise):
+        if abs(fmean(squares[half:]) - fmean(squares[:half])) > DRIFT and abs(trend(squares)) > TREND:
             return False
-        noise = max(pstdev(nlls[:half]), pstdev(nlls[half:]))
-        if abs(fmean(nlls[half:]) - fmean(nlls[:half])) > 2.5 * noise + 1.0:
+        if abs(trend(nlls)) > TREND:
             return False
     return True
+
+
+def trend(values: Sequence[float]) -> float:
+    """Kendall's trend test (Mann 1945): how many standard errors the count of rises exceeds that of falls.
+
+    >>> round(trend([1, 2, 3, 4, 5, 6]), 1), round(trend([1, 3, 2, 3, 1, 2]), 1)
+    (2.8, 0.0)
+    """
+    count = len(values)
+    rises = sum((b > a) - (b < a) for i, a in enumerate(values) for b in values[i + 1 :])
+    return rises / math.sqrt(count * (count - 1) * (2 * count + 5) / 18) if count > 1 else 0.0

@@ -155,6 +155,8 @@ def test_figures_are_those_of_a_slow_count(case):
     found = attacked("fgsm", ensemble, x, y).masking.figures
     rows = sample(120)
     assert len(rows) == 100
+    assert int(rows.diff().max()) == 2  # spread over the whole batch
+    assert int(rows.max()) == 118
     assert rows.unique().tolist() == rows.tolist()
     assert found["images"] == 100
     assert found["saturation_rate"] == pytest.approx(

@@ -98,3 +98,17 @@ def test_chains_of_different_architectures(tmp_path):
         Bank.open(tmp_path)
     with pytest.raises(ValueError, match=r"does not fit the network: linear1.bias is \(5,\)"):
         Bank.open(tmp_path / "chain-00.safetensors", normalised(fc2((4,), 3, width=6), 0.5, 0.25))
+
+
+def test_draws_of_different_posteriors_are_no_bank(tmp_path):
+    first, second = drawn(2), drawn(2, seed=1)
+    first.save(tmp_path / "a.safetensors")
+    second.save(tmp_path / "b.safetensors", data={"name": "mnist"})
+    with pytest.raises(
+        ValueError, match=r"b\.safetensors and a\.safetensors are .* data is {'name': 'mnist'} and None"
+    ):
+        Bank.open(tmp_path, NETWORK)
+    said = Diagnostics("sgd", second.diagnostics.settings)
+    Ensemble(second.network, second.weights, said).save(tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match=r"sampler is 'sgd' and 'hmc'; open them one by one"):
+        Bank.open(tmp_path, NETWORK)

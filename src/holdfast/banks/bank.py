@@ -58,8 +58,8 @@ class Bank:
 
         Raises:
             FileNotFoundError: no such file, or a folder without files of draws.
-            ValueError: a file that is cut off or damaged, files of different architectures, or another architecture
-                than the network's.
+            ValueError: a file that is cut off or damaged, files of different architectures or from different
+                samplers, priors or data, or another architecture than the network's.
         """
         paths = _files_of(path)
         files = tuple(bank_file.open_file("Bank.open", p) for p in paths)
@@ -74,6 +74,7 @@ class Bank:
             bank_file.check_shapes("Bank.open", paths[0], expected, of_one[0], "the network")
             network = skeleton(network)
         manifests = tuple(m for m, _ in headers)
+        _check_same_origin(paths, manifests)
         chains = [m.get("chains") for m in manifests]
         total = sum(chains) if all(chains) else None
         together = {**manifests[0], "draws": sum(counts), "chains": total}
@@ -147,6 +148,17 @@ def _count(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
             f"{sorted(sizes) or 'no weights'}; read single state dicts with banks.from_state_dicts."
         )
     return sizes.pop()
+
+
+def _check_same_origin(paths: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Draws of different posteriors are no bank, though they may fit one network."""
+    for what in ("sampler", "prior", "data"):
+        for path, manifest in zip(paths[1:], manifests[1:], strict=True):
+            if manifest.get(what) != manifests[0].get(what):
+                raise ValueError(
+                    f"Bank.open: {path} and {paths[0].name} are of different posteriors: {what} is "
+                    f"{manifest.get(what)!r} and {manifests[0].get(what)!r}; open them one by one."
+                )
 
 
 def _together(

@@ -3,6 +3,7 @@
 The floor is a loop over draws of what any map needs at least: a forward pass and the gradient of the explained logit
 in the images, with plain modules. Bounds are on the ReLU networks, where the inputs of every layer are at least zero;
 with LeakyReLU activations have both signs, and gamma and alpha-beta need four products a layer where the floor has two.
+Alpha-beta with a beta above 0 needs four of them with ReLU too, so 1.45 is out of its reach in float32.
 zennit is left out where it is not installed.
 """
 
@@ -35,7 +36,13 @@ def run() -> list[dict[str, Any]]:
     leaky = Case("fc2 512 LeakyReLU", [networks.fc2(GRAY, 10, seed=s) for s in range(20)], GRAY, 500)
     return [
         *against_floor(
-            fc2, {"epsilon": (Epsilon(), 1.10), "gamma": (Gamma(), 1.45), "alpha 1 beta 0": (ZPlus(), 1.45)}
+            fc2,
+            {
+                "epsilon": (Epsilon(), 1.10),
+                "gamma": (Gamma(), 1.45),
+                "alpha 1 beta 0": (ZPlus(), 1.45),
+                "alpha 2 beta 1": (AlphaBeta(), 1.45),
+            },
         ),
         *against_floor(conv, {"epsilon": (Epsilon(), 1.05), "gamma": (Gamma(), 1.35)}),
         *against_floor(resnet, {"epsilon": (Epsilon(), 1.15), "gamma": (Gamma(), 1.75)}),
@@ -224,13 +231,12 @@ def reduced_precision(case: Case) -> Iterator[dict[str, Any]]:
     full = lrp(case.ensemble, case.x, case.target, rule=Epsilon())
 
     def reduced() -> Tensor:
-        with bfloat16_products() as used:
-            reduced.used = used
-            return lrp(case.ensemble, case.x, case.target, rule=Epsilon())
+        return lrp(case.ensemble, case.x, case.target, rule=Epsilon(), precision="bfloat16")
 
+    with bfloat16_products() as rounded:
+        if not rounded:  # this processor multiplies float32 in float32 only
+            return
     error = float((reduced() - full).norm() / full.norm())
-    if not reduced.used:
-        return
     yield entry(f"{case}: epsilon, relative error with bfloat16 products", error, 0.05, "at_most")
     seconds = interleave({"bfloat16": reduced, "float32": case.ours(Epsilon())}, rounds=5)
     value = ratio(seconds, "bfloat16", "float32")

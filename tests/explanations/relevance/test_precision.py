@@ -16,6 +16,7 @@ def test_products_are_rounded_within_the_context_only():
     with bfloat16_products() as rounded:
         within = lrp(network, x, 3, rule=Epsilon())
     assert torch.backends.mkldnn.matmul.fp32_precision == flag
+    assert torch.equal(lrp(network, x, 3, rule=Epsilon(), precision="bfloat16"), within)
     assert torch.equal(lrp(network, x, 3, rule=Epsilon()), before)
     error = float((within - before).norm() / before.norm())
     assert (1e-4 < error < 0.1) if rounded else error < 1e-5

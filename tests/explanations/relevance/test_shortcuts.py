@@ -5,11 +5,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from holdfast.explanations import AlphaBeta, Epsilon, Gamma, Pass, Stabiliser, ZPlus, heatmap, lrp, strongest_units
+from holdfast.explanations import (
+    AlphaBeta,
+    Composite,
+    Epsilon,
+    Gamma,
+    Pass,
+    Stabiliser,
+    ZPlus,
+    heatmap,
+    lrp,
+    strongest_units,
+)
 from holdfast.explanations.relevance import registry
 from holdfast.explanations.relevance.tape import Call
 from holdfast.networks.filter_response import FilterResponseNorm
 
+EYE = torch.eye(6, dtype=torch.float64)
 RULES = {"epsilon": Epsilon(), "gamma": Gamma(), "alpha 2 beta 1": AlphaBeta(), "z+": ZPlus()}
 
 
@@ -136,8 +148,6 @@ NORMS = {
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("alone", [Epsilon(), Pass()], ids=["epsilon", "pass"])
 def test_norms_by_an_images_own_statistics_stand_alone_behind_maps(norm, alone):
-    from holdfast.explanations import Composite
-
     dense, spatial = NORMS[norm]
     cases = []
     if dense is not None:
@@ -296,6 +306,21 @@ def test_wrong_requests_are_refused_in_words():
     with pytest.raises(ValueError, match="the network returns NaN"):
         lrp(spoilt, x, 0)
     assert set(lrp(network, x, 0, layer=["0", "0"])) == {"0"}
+
+
+def test_a_unit_of_a_module_that_runs_twice_is_refused_and_more_functions_have_rules():
+    twice = made(Net(lambda m, x: m.fc(m.a(m.a(x).relu())), a=nn.Linear(6, 6), fc=nn.Linear(6, 3)))
+    with pytest.raises(ValueError, match="runs more than once"):
+        lrp(twice, images(6), torch.tensor([0, 1, 2]), layer="a", view="unit")
+    exact = Composite(Epsilon(1e-13), sums=Stabiliser(1e-13, relative=False))
+    for function in (
+        lambda x: F.normalize(x) * 3,
+        lambda x: torch.hstack([x, x]).ravel().view(len(x), -1)[:, :6],
+        lambda x: torch.baddbmm(x[:, None], x[:, None], EYE.expand(len(x), 6, 6), alpha=0.5)[:, 0],
+    ):
+        network, x = made(Net(lambda m, x, f=function: m.fc(f(x)), fc=nn.Linear(6, 3, bias=False))), images(6)
+        maps = lrp(network, x, 0, rule=exact)[0]
+        torch.testing.assert_close(maps.sum(-1), network(x)[:, 0].detach(), rtol=1e-3, atol=1e-6)
 
 
 def test_all_classes_keep_to_the_memory():

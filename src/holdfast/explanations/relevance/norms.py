@@ -132,6 +132,19 @@ def rms_norm(call: Call) -> Step:
     return _by_statistics(call, p, (*a.shape[: a.ndim - len(p["normalized_shape"])], -1), (1,), centre=False)
 
 
+@register(F.normalize)
+def normalize(call: Call) -> Any:
+    """`a / max(|a|, eps)` along an axis: the length counts as a constant."""
+    p = call.bind("input", "p", "dim", "eps")
+    a = p["input"]
+
+    def written_out() -> Tensor:
+        length = torch.linalg.vector_norm(a, p.get("p", 2.0), p.get("dim", 1), keepdim=True)
+        return a / length.clamp_min(p.get("eps", 1e-12))
+
+    return call.on_tape(written_out)
+
+
 def _by_statistics(call: Call, p: dict, grouped: tuple, over: tuple, centre: bool = True) -> Step:
     a, weight, bias, z = p["input"], p.get("weight"), p.get("bias"), call.run()
     g = a.reshape(grouped)

@@ -1,32 +1,42 @@
 """Products in bfloat16: float32 tensors multiplied with 8 bits of precision where the processor does that faster.
 
-CPUs with AMX (through oneDNN) multiply matrices several times as fast that way. The relative error of a product is
-about 2e-3; `benchmarks/relevance.py` measures that of an epsilon heatmap. Everything else stays in float32.
+CPUs with AMX (through oneDNN) multiply matrices several times as fast that way; NVIDIA GPUs multiply in TF32, with 11
+bits. The relative error of a product in bfloat16 is about 2e-3, that of an epsilon heatmap about 2e-2, as
+`benchmarks/relevance.py` measures. Everything else stays in float32.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 
 @contextmanager
 def bfloat16_products() -> Iterator[bool]:
-    """Within this context, matrix products of float32 tensors on the CPU may be rounded to bfloat16.
+    """Within this context, matrix products of float32 tensors may be rounded to bfloat16 (on GPUs: to TF32).
 
     Yields:
-        whether they are on this machine; where they are not, results are those of float32.
+        whether they are on this machine's CPU; where they are not, results are those of float32.
 
     >>> with bfloat16_products() as rounded:
     ...     z = torch.ones(2, 2) @ torch.ones(2, 2)
     """
-    knob = torch.backends.mkldnn.matmul
-    before = knob.fp32_precision
-    knob.fp32_precision = "bf16"
+    knobs = {torch.backends.mkldnn.matmul: "bf16", torch.backends.cuda.matmul: "tf32"}
+    before = {knob: knob.fp32_precision for knob in knobs}
+    for knob, precision in knobs.items():
+        knob.fp32_precision = precision
     try:
         yield _rounds()
     finally:
-        knob.fp32_precision = before
+        for knob, precision in before.items():
+            knob.fp32_precision = precision
+
+
+def products_in(call: str, precision: str) -> AbstractContextManager:
+    """The context in which products have the precision of this name, "float32" or "bfloat16"."""
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"{call}: precision must be 'float32' or 'bfloat16', got {precision!r}.")
+    return bfloat16_products() if precision == "bfloat16" else nullcontext()
 
 
 def _rounds() -> bool:

@@ -57,7 +57,10 @@ def selected(call: Call) -> Step:
 
 @register(*methods("pad masked_fill"))
 def filled(call: Call) -> Step:
-    """Values in which a constant takes some places: the others keep their relevance."""
+    """Values in which a constant takes some places: the others keep their relevance.
+
+    Padding and the map behind it are two steps: a pixel repeated at the border adds up what its copies receive.
+    """
     call.inputs = call.inputs[:1]
     names = ("input", "mask", "value") if call.function in _MASKED else ("input", "pad", "mode", "value")
     value = call.bind(*names).get("value") or 0

@@ -105,7 +105,7 @@ def test_draws_of_different_posteriors_are_no_bank(tmp_path):
     first.save(tmp_path / "a.safetensors")
     second.save(tmp_path / "b.safetensors", data={"name": "mnist"})
     with pytest.raises(
-        ValueError, match=r"b\.safetensors and a\.safetensors are .* data is {'name': 'mnist'} and None"
+        ValueError, match=r"b\.safetensors and .* data is {'name': 'mnist'} and None"
     ):
         Bank.open(tmp_path, NETWORK)
     said = Diagnostics("sgd", second.diagnostics.settings)

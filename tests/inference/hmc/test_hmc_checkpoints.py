@@ -119,19 +119,19 @@ def test_a_damaged_fit_is_made_again(whole, tmp_path):
 
 
 def test_a_full_disk_keeps_what_is_finished(whole, tmp_path, monkeypatch):
-    inner, count = checkpoints.save_file, iter(range(100))
+    inner = checkpoints.save_file
 
     def full(tensors, path, metadata):
-        if next(count) == 7:
+        if "draw-00002" in str(path):
             Path(path).write_bytes(b"half a file")
             raise OSError(errno.ENOSPC, "No space left on device")
         inner(tensors, path, metadata)
 
     monkeypatch.setattr(checkpoints, "save_file", full)
-    with pytest.raises(OSError, match=r"draw-0000\d.safetensors could not be written .*No space left.*make room"):
+    with pytest.raises(OSError, match=r"draw-00002.safetensors could not be written .*No space left.*make room"):
         run(tmp_path)
     finished = files_of(tmp_path)
-    assert sum("draw" in str(f) for f in finished) >= 2
+    assert sum("draw" in str(f) for f in finished) == 2
     assert not list(tmp_path.rglob("*.partial"))
     monkeypatch.setattr(checkpoints, "save_file", inner)
     same(run(tmp_path), whole[0])

@@ -3,10 +3,11 @@
 Burn-in: a few trajectories of growing length at half the step, accepted without a test unless their energy error
 reaches 50 nats; at a maximum of the posterior nothing would ever be accepted at the step that suits its bulk.
 Tested: the energy error grows as the square of the step and shows after a handful of trajectories, so after every three
-(later, after a third as many as there were) the step is multiplied by
+the step is multiplied by
 
-    (target / rms error)^(1/2),   within 0.5 and 1.6
+    (target / rms error at this step)^(1/2),   within 0.5 and 1.6
 
+with the error taken over the later half of the tested trajectories, the last three at least.
 Chains in a stack share their step: its error is theirs pooled. Six refusals in a row by any chain halve the step and
 begin the burn-in again from there. The chains count as settled once neither the mean square of z nor the likelihood
 shows a trend; until then the warm-up goes on, to three times its planned length.
@@ -38,7 +39,7 @@ class WarmUp:
         stage: how many burn-in trajectories are behind; beyond the last, trajectories are tested.
         tested: how many tested trajectories are behind, since the last burn-in.
         needed: how many there shall be.
-        errors: energy errors since the step last changed.
+        errors: of the tested trajectories since the last burn-in, over the squares of their steps.
         refusals: in a row, of each chain.
         notes: what happened, in sentences.
         done: whether the step is frozen.
@@ -81,16 +82,17 @@ def advance(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> 
     last = records[-1]
     if not state.tested_now(plan):
         return _after_burn_in(state, last)
-    errors = state.errors + tuple(min(abs(e), WORST) for e in last["error"])
+    errors = state.errors + tuple(min(abs(e), WORST) / state.step**2 for e in last["error"])
     before = state.refusals or (0,) * len(last["accepted"])
     refusals = tuple(0 if moved else n + 1 for moved, n in zip(last["accepted"], before, strict=True))
     state = replace(state, tested=state.tested + 1, errors=errors, refusals=refusals)
     if max(refusals) >= REFUSALS:
         return _restart(state, len(records))
-    if len(errors) >= max(3, state.tested // 3) * len(refusals) or state.tested == state.needed:
-        rms = math.sqrt(fmean(e * e for e in errors))
+    if state.tested % 3 == 0 or state.tested >= state.needed:
+        recent = errors[-max(3, state.tested // 2) * len(refusals) :]
+        rms = math.sqrt(fmean(e * e for e in recent)) * state.step**2  # at the present step
         factor = min(1.6, max(0.5, math.sqrt(plan.error / max(rms, 1e-9))))
-        state = replace(state, step=min(1.5, state.step * factor), errors=())
+        state = replace(state, step=min(1.5, state.step * factor))
     return _finish(state, plan, records) if state.tested >= state.needed else state
 
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import describe, entry, interleave, ratio
-from holdfast import attacks, data, explanations, networks, scores
+from holdfast import attacks, data, networks
 from holdfast.ensemble import Ensemble
+from holdfast.studies.boundary_attributions import boundary_attributions
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("HOLDFAST_DATA", HERE.parents[1] / "shared" / "data"))
@@ -94,44 +95,18 @@ def against_foolbox(images: int = 24) -> Iterator[dict[str, Any]]:
 
 def localisation(images: int = 200) -> Iterator[dict[str, Any]]:
     """Energy inside the mask on `placed`: BIG against the others, paired over images."""
-    test = data.load("placed").test[:images]
+    test = data.load("placed", train=1).test[:images]
     for name in networks.TRAINED:
-        ensemble = networks.load_trained(name)
-        boundary = attacks.nearest_boundary(ensemble, test.images, test.labels, steps=150)
-        found = scores.localise(explain(ensemble, test.images, test.labels, boundary), test.masks, test.images)
-        kept = f"{int(found.used.sum())} images, {boundary.summary['misclassified']} misclassified left out"
+        study = boundary_attributions(networks.load_trained(name), test, region="masks", steps=150)
+        found = study.localised
+        kept = f"{int(found.used.sum())} images, {study.boundary.summary['misclassified']} misclassified left out"
         means = found.table().query("score == 'energy_game'").set_index("explanation")["mean"]
-        for other in ("integrated gradients", "IG from the mean", "SmoothGrad", "brightness", "noise"):
+        for other in ("IG from black", "IG from the mean", "SmoothGrad", "brightness", "noise"):
             difference = found.compare("BIG", other, "energy_game")
             low, high = difference.mean_interval
             detail = f"means {means['BIG']:.3f} and {means[other]:.3f}, difference {difference.mean:.3f} "
             detail += f"[{low:.3f}, {high:.3f}], {kept}"
             yield entry(f"energy in the mask, BIG minus {other}, low end: {name}", low, 0.0, "at_least", detail)
-
-
-def explain(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: attacks.Boundary) -> dict[str, Tensor]:
-    """The maps `[B, *image]` of the first draw, of every method without settings of its own."""
-    given = dict(boundary=boundary)
-    maps = {
-        "BIG": explanations.boundary_integrated_gradients(ensemble, x, **given),
-        "BIG of the lead": explanations.boundary_integrated_gradients(ensemble, x, rival=True, **given),
-        "BSM": explanations.boundary_saliency(ensemble, x, **given),
-        "BSM as published": explanations.boundary_saliency(ensemble, x, rival=False, **given),
-        "boundary DeepLIFT": explanations.boundary_deep_lift(ensemble, x, **given),
-        "AGI": explanations.adversarial_gradient_integration(ensemble, x, y),
-        "saliency": explanations.saliency(ensemble, x, y),
-        "gradient x input": explanations.gradient_times_input(ensemble, x, y),
-        "SmoothGrad": explanations.smooth_grad(ensemble, x, y, copies=50),
-        "integrated gradients": explanations.integrated_gradients(ensemble, x, y, steps=20, quadrature="trapezoid"),
-        "IG from white": explanations.integrated_gradients(
-            ensemble, x, y, baseline=1.0, steps=20, quadrature="trapezoid"
-        ),
-        "IG from the mean": explanations.integrated_gradients(
-            ensemble, x, y, baseline=x.mean(0), steps=20, quadrature="trapezoid"
-        ),
-        "DeepLIFT": explanations.deep_lift(ensemble, x, y),
-    }
-    return {name: values[0] for name, values in maps.items()}
 
 
 def _random_network(dims: int, hidden: int, depth: int, classes: int, seed: int) -> nn.Sequential:

@@ -31,10 +31,7 @@ def noise(ensemble: Ensemble, split: Split) -> pd.DataFrame:
             smooth, split.images, split.labels, steps=40, stages=("minimal_norm", "closing_in"), n_target_classes=0
         )
         ok = boundary.success
-        lead = lambda at: (
-            explanations.saliency(smooth, at, boundary.own) - explanations.saliency(smooth, at, boundary.other)
-        )[0]
-        here, there = lead(split.images)[ok], lead(boundary.points)[ok]
+        here, there = (_lead(smooth, at, boundary)[ok] for at in (split.images, boundary.points))
         rows.append(
             {
                 "spread": spread,
@@ -46,6 +43,11 @@ def noise(ensemble: Ensemble, split: Split) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _lead(ensemble: Ensemble, at: torch.Tensor, boundary: attacks.Boundary) -> torch.Tensor:
+    own, other = (explanations.saliency(ensemble, at, classes) for classes in (boundary.own, boundary.other))
+    return (own - other)[0]
 
 
 def main() -> None:

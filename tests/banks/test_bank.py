@@ -104,9 +104,7 @@ def test_draws_of_different_posteriors_are_no_bank(tmp_path):
     first, second = drawn(2), drawn(2, seed=1)
     first.save(tmp_path / "a.safetensors")
     second.save(tmp_path / "b.safetensors", data={"name": "mnist"})
-    with pytest.raises(
-        ValueError, match=r"b\.safetensors and .* data is {'name': 'mnist'} and None"
-    ):
+    with pytest.raises(ValueError, match=r"b\.safetensors and .* data is {'name': 'mnist'} and None"):
         Bank.open(tmp_path, NETWORK)
     said = Diagnostics("sgd", second.diagnostics.settings)
     Ensemble(second.network, second.weights, said).save(tmp_path / "b.safetensors")

@@ -18,6 +18,7 @@ from holdfast.studies.published import (
     map_sign,
     mean_of_images,
     relevance_as_released,
+    sharded_chains,
 )
 
 G = torch.Generator().manual_seed(0)
@@ -185,6 +186,37 @@ def test_the_released_fit_stays_near_its_prior_and_is_loud():
     assert 0.5 < deviation < 1.1
     again = hot_variational(fc(0), data, seed=0, draws=20, epochs=2, batch_size=60)
     assert all(torch.equal(v, again.weights[k]) for k, v in ensemble.weights.items())
+
+
+def test_sharded_chains_repeat_draws_and_are_wider_than_the_posterior_of_all_images():
+    """One weight, logistic: the chains of the parts follow the parts' posteriors, not that of all images."""
+    x = torch.tensor([[1.0], [-1.0]]).repeat(120, 1)
+    y = (x[:, 0] < 0).long()
+    y[::7] = 1 - y[::7]
+    network = nn.Linear(1, 2, bias=False)
+    data = Split(x, y)
+    given = dict(seed=0, warm_up=60, trajectory=1.5, step=0.3)
+    parts = sharded_chains(network, data, shard=24, draws=1000, **given)
+    whole = sharded_chains(network, data, shard=240, draws=1000, **given)
+    assert parts.diagnostics.summary["images_seen"] == 24
+    assert parts.diagnostics.summary["distinct_draws"] < 0.75 * 1000  # 1 - 1/e of those that were accepted
+    difference = lambda e: e.weights["weight"][:, 0, 0] - e.weights["weight"][:, 1, 0]
+    grid = torch.linspace(-10, 10, 4001, dtype=torch.float64)  # d = w0 - w1 ~ N(0, 2) before the data
+
+    def moments(rows):
+        margin = torch.where(y[rows] == 0, 1.0, -1.0) * x[rows, 0]
+        density = F.logsigmoid(margin.double()[:, None] * grid).sum(0) - grid.square() / 4
+        p = (density - density.max()).exp()
+        p /= p.sum()
+        mean = (p * grid).sum()
+        return mean, (p * (grid - mean).square()).sum().sqrt()
+
+    mean, deviation = moments(slice(None))
+    assert abs(difference(whole).mean() - mean) < 0.15 * deviation
+    assert abs(difference(whole).std() / deviation - 1) < 0.15
+    assert difference(parts).std() > 1.5 * deviation
+    last = sharded_chains(network, data, shard=24, draws=50, keep="last", **given)
+    assert last.diagnostics.summary["distinct_draws"] <= 6
 
 
 def test_wrong_input_is_refused():

@@ -10,6 +10,7 @@ from holdfast.studies.published.hot_variational import hot_variational
 from holdfast.studies.published.map_sign import map_descent, map_sign
 from holdfast.studies.published.mean_of_images import mean_of_images
 from holdfast.studies.published.relevance_as_released import relevance_as_released
+from holdfast.studies.published.sharded_chains import sharded_chains
 
 __all__ = [
     "agi_as_released",
@@ -20,4 +21,5 @@ __all__ = [
     "map_sign",
     "mean_of_images",
     "relevance_as_released",
+    "sharded_chains",
 ]

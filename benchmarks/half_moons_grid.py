@@ -2,9 +2,9 @@
 
 Networks `fc2` of width 32 to 512, on all of 5,000, 10,000 or 15,000 points, after 100, 200 or 500 trajectories, 250
 draws each (arXiv:2002.04359, figure 1; there every chain saw the last mini-batch only). The three cells of one width
-and size run as one stack. `results/hmc/half-moons.json` gets, for each stack, the accuracies, the diagnostics and the CPU
-seconds; stacks that are in it already are not run again. With `--draws 8 --warm-ups 0 0 0` it is a short run, and what
-the whole chain would take is reckoned from the seconds per trajectory.
+and size run as one stack. `results/hmc/half-moons.json` gets, for each stack, the accuracies, the diagnostics and the
+CPU seconds; stacks that are in it already are not run again. With `--draws 8 --warm-ups 0 0 0` it is a short run, and
+what the whole chain would take is reckoned from the seconds per trajectory.
 """
 
 import argparse

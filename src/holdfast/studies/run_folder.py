@@ -28,7 +28,7 @@ from holdfast.studies.codecs import Codec
 
 SCHEMA = 1
 Value = TypeVar("Value")
-ROOT_FILES = ("ensemble.py", "budget.py", "tiles.py")
+ROOT_FILES = ("ensemble.py", "bank_file.py", "budget.py", "tiles.py")
 NUMERICS = ("torch", "numpy", "scipy")  # another version of these makes a new key
 
 

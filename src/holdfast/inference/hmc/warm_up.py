@@ -22,7 +22,7 @@ from typing import Any
 from holdfast.inference.hmc.presets import Plan
 
 GUARD = 50.0  # nats: untested trajectories with a larger error are refused
-WORST = 20.0  # nats: one very bad trajectory counts as this much
+WORST = 3.2  # nats: a worse trajectory counts as this much, it is refused all the same; three of them halve the step
 REFUSALS = 6
 RESTARTS = 8
 DRIFT = 0.02  # of the mean square of z, between two halves of the last trajectories

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
@@ -107,11 +108,19 @@ def run_all(problem: Problem) -> list[Run]:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "problem.pt"
         torch.save(problem, file)
-        with ProcessPoolExecutor(min(chains, os.cpu_count() or 1), get_context("spawn"), _single_threaded) as pool:
+        context = get_context("spawn")
+        stop = context.Event()
+        workers = min(chains, os.cpu_count() or 1)
+        with ProcessPoolExecutor(workers, context, _begin_process, (stop,)) as pool:
             futures = [pool.submit(_run_chain, file, chain) for chain in range(chains)]
-            for _ in track(_finished(futures, problem), "hmc", chains * problem.plan.draws):
-                pass
-            return [future.result() for future in futures]
+            try:
+                for _ in track(_finished(futures, problem), "hmc", chains * problem.plan.draws):
+                    pass
+                return [future.result() for future in futures]
+            except BaseException:
+                stop.set()  # the others end after their present trajectory, which is kept
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def flops(problem: Problem) -> float:
@@ -125,27 +134,36 @@ def _last(runs: Iterator[Run], plan: Plan) -> Run:
 
 
 def _finished(futures: list[Future], problem: Problem) -> Iterator[int]:
-    """One item for every kept draw, as it appears; ends when all chains have, or one failed."""
+    """One item for every kept draw, as it appears; ends when all chains have, or with the error of the first to fail."""
     seen = 0
     while True:
         done, waiting = wait(futures, timeout=1, return_when=FIRST_EXCEPTION)
         found = sum(1 for _ in problem.folder.glob("chains-*/draw-*.safetensors"))
         yield from range(seen, found)
         seen = max(seen, found)
-        if not waiting or any(future.exception() for future in done):
+        for future in done:
+            future.result()
+        if not waiting:
             return
 
 
 def _run_chain(file: Path, chain: int) -> Run:
     problem = torch.load(file, weights_only=False, mmap=True)  # our own file, written a moment ago
-    *_, run = run_stack(problem, slice(chain, chain + 1))
+    for run in run_stack(problem, slice(chain, chain + 1)):  # noqa: B007, the last one is the result
+        if _stop is not None and _stop.is_set():
+            raise InterruptedError("inference.hmc: another chain failed; what this one has finished is kept.")
     return run
 
 
-def _single_threaded() -> None:
+_stop: Event | None = None  # in a chain's process: set when the run is to end
+
+
+def _begin_process(stop: Event) -> None:
     """Settings of a chain's process: one thread, kept memory, and an end when its parent ends."""
     from holdfast import machine
 
+    global _stop
+    _stop = stop
     torch.set_num_threads(1)
     machine.keep_freed_memory()
     if sys.platform.startswith("linux"):

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -36,8 +36,8 @@ COLLECTION = Training(
 COLLECTED, COLLECTED_DRAWS = 5_000, 10  # images, draws
 RESNET = Training(epochs=1, batch_size=64, learning_rate=2e-3, precision="bfloat16")
 START = Start(deviation_rate=12.0)  # fast enough to reach the prior in one epoch
-CONV = Training(epochs=8, learning_rate=3e-3, precision="bfloat16")
 CONV_IMAGES, CONV_WIDTH = 10_000, 32
+CONV = replace(inference.mean_field_training(CONV_IMAGES, epochs=8), precision="bfloat16")
 
 
 def published() -> tuple[Ensemble, Dataset]:

@@ -256,6 +256,15 @@ def test_a_fit_that_has_settled_says_nothing():
     assert abs(posterior.diagnostics.summary["elbo_gain_of_last_third"]) < 0.05
 
 
+def test_steps_too_few_to_reach_the_prior_are_told():
+    fit = lambda training: fit_mean_field(nn.Linear(4, 3), blobs(), seed=0, training=training).diagnostics.warnings
+    said = fit(Training(epochs=10, batch_size=60, learning_rate=1e-3))[-1]
+    assert "began at 0.1 of the prior's and could grow by a factor of about 1.02" in said
+    half, whole = Training(44, 10, 0.1), Training(44, 10, 0.1, schedule="constant")  # a cosine goes half as far
+    assert (len(Start(ratio=0.1).warnings(half, 10)), len(Start(ratio=0.1).warnings(whole, 10))) == (1, 0)
+    assert Start(ratio=1.0).warnings(Training(epochs=1), 10) == ()
+
+
 @pytest.mark.parametrize("prior", ["unit", Isotropic(0.2), FanIn(hidden=1.0)])
 def test_other_priors(prior):
     posterior = fit_mean_field(fc2((4,), 3, width=5), blobs(), seed=0, prior=prior, training=SHORT)

@@ -115,6 +115,7 @@ def _fit(
     refresh_statistics(skeleton(network), *parts, data)
     spread = {k: (log_ratio[k].exp() + directions[k].square().sum(0)).sqrt() for k in scale}
     summary, warnings = report(curves, {k: float(v.median()) for k, v in spread.items()}, temperature)
+    warnings += start.warnings(training, len(data))
     share = {k: float(directions[k].square().sum() / spread[k].square().sum()) for k in scale}
     settings = {"seed": seed, "draws": draws, "rank": rank, "prior": settings_of(believed), "temperature": temperature}
     settings |= {"start": asdict(start), **asdict(training)}

@@ -60,6 +60,18 @@ class Start:
     ratio: float = 0.1
     deviation_rate: float = 2.0
 
+    def warnings(self, training: Training, count: int) -> tuple[str, ...]:
+        """A sentence where the steps of a fit to `count` images are too few for the deviations to reach the prior's."""
+        steps = math.ceil(count / training.batch_size) * training.epochs
+        mean_rate = sum(training.rate(t / 100) for t in range(100)) / 100
+        reach = 0.5 * self.deviation_rate * mean_rate * steps  # in their logarithm: Adam moves by the rate at most
+        if reach >= -math.log(self.ratio):
+            return ()
+        return (
+            f"The deviations began at {self.ratio:g} of the prior's and could grow by a factor of about "
+            f"{math.exp(reach):.3g}: too little to reach it where the data say nothing; take more epochs.",
+        )
+
     def __post_init__(self) -> None:
         check_range("Start", "mean", self.mean, 0, math.inf)
         check_range("Start", "ratio", self.ratio, 0, math.inf, open_low=True)
@@ -234,6 +246,7 @@ def fit_mean_field(
     settings |= {"temperature": temperature, "start": asdict(start), **asdict(training), "initial": digest(initial)}
     deviation = {k: (0.5 * r).exp() * scale[k] for k, r in log_ratio.items()}
     summary, warnings = report(curves, {k: float(deviation[k].median()) / scale[k] for k in scale}, temperature)
+    warnings += start.warnings(training, len(data))
     diagnostics = Diagnostics("mean_field", settings, summary, curves, warnings)
     return MeanField(skeleton(network), mean, deviation, scale, fixed, diagnostics)
 

@@ -134,7 +134,7 @@ def _last(runs: Iterator[Run], plan: Plan) -> Run:
 
 
 def _finished(futures: list[Future], problem: Problem) -> Iterator[int]:
-    """One item for every kept draw, as it appears; ends when all chains have, or with the error of the first to fail."""
+    """One item for every kept draw, as it appears; ends with the chains, or with the error of the first to fail."""
     seen = 0
     while True:
         done, waiting = wait(futures, timeout=1, return_when=FIRST_EXCEPTION)

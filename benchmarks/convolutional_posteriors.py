@@ -152,15 +152,20 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := sorted(set(chosen).difference(ROWS)):
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
     print("machine:", ", ".join(f"{name} {value}" for name, value in machine.tune().items()))
-    path = RESULTS / f"{FAMILY}.json"
-    done = {e["name"]: e for e in json.loads(path.read_text(encoding="utf-8"))} if path.exists() else {}
     for row in chosen:
         name, _, _, settings = ROWS[row]
-        if name not in done or done[name]["settings"] != settings:
-            done[name] = measure(row)
+        if _done().get(name, {}).get("settings") != settings:
+            found = measure(row)
+            done = _done() | {name: found}  # read again: another process may have finished a row meanwhile
             write(FAMILY, [done[n] for n, *_ in ROWS.values() if n in done])
-    show(FAMILY, [done[n] for n, *_ in ROWS.values() if n in done])
+    show(FAMILY, list(_done().values()))
     return 0
+
+
+def _done() -> dict[str, dict[str, Any]]:
+    """The rows that were written, by name."""
+    path = RESULTS / f"{FAMILY}.json"
+    return {e["name"]: e for e in json.loads(path.read_text(encoding="utf-8"))} if path.exists() else {}
 
 
 def _cifar() -> Dataset:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from problems import blobs
+from hmc_problems import blobs
 from torch import nn
 
 from holdfast.inference import Training

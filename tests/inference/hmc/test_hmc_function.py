@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from problems import Residual, accuracy, blobs
+from hmc_problems import Residual, accuracy, blobs
 from torch import nn
 
 from holdfast.data import Split

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from problems import blobs
+from hmc_problems import blobs
 from torch import nn
 
 from holdfast.inference.hmc.coordinates import Coordinates

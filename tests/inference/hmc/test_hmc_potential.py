@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import Residual, blobs
+from hmc_problems import Residual, blobs
 from torch import nn
 from torch.func import functional_call
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from problems import accuracy, blobs
+from hmc_problems import accuracy, blobs
 from torch import nn
 
 from holdfast.inference import Training

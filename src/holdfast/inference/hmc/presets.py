@@ -1,8 +1,8 @@
 """Presets: how long the chains are, and how many, for a given amount of patience.
 
 A preset fixes trajectories, warm-up and chains, never the data: images and network are the caller's choice. What
-`cpu-hour` costs and reaches on `fc2` 512 and 60,000 images is in `benchmarks/results/hmc`, with the number of draws that
-each record was stopped at; a trajectory takes 40 to 90 gradients of 0.3 CPU seconds where the processor multiplies
+`cpu-hour` costs and reaches on `fc2` 512 and 60,000 images is in `benchmarks/results/hmc`, with the number of draws at
+which each record was stopped; a trajectory takes 40 to 90 gradients of 0.3 CPU seconds where the processor multiplies
 bfloat16. `smoke` is meant for a thousand images and narrow networks, `cpu-10min` for some 5,000 images. Those for a GPU
 are reckoned, not measured.
 """

@@ -4,8 +4,8 @@
 
 Four minutes of one core for the standard one, more than twice that for the robust one, which is not kept here. Writes
 one safetensors file each, whose header holds the record of the training: every setting, the loss of each epoch, the
-accuracy on the 1,000 test images of `load("placed")`, and on the first 200 of them under PGD (l2 0.5, 20 steps). Trained
-on 16,000 (robust: 8,000) images made of the training items.
+accuracy on the 1,000 test images of `load("placed")`, and on the first 200 of them under PGD (l2 0.5, 20 steps).
+Trained on 16,000 (robust: 8,000) images made of the training items.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """`python -m benchmarks.hmc_runs mnist|fashion-mnist [--folder F] [--draws N]`: the long HMC runs, kept as records.
 
-Full-batch HMC of `fc2` 512 on all 60,000 training images with the preset `cpu-hour`, one process per chain. A run that
-is stopped goes on when called again with the same folder. At the end `results/hmc/NAME.json` gets the settings, the
-diagnostics, the accuracies and the chains' agreement; `benchmarks.posteriors` reads it.
+Full-batch HMC of `fc2` 512 on all 60,000 training images with the preset `cpu-hour`, one process per chain; with
+`--network conv --width 16 --images 1000 --preset smoke` that of a small convolutional network on the first 1,000. A run
+that is stopped goes on when called again with the same folder. At the end `results/hmc/NAME.json` gets the settings,
+the diagnostics, the accuracies and the chains' agreement; `benchmarks.hmc` reads it.
 """
 
 import argparse
@@ -29,27 +30,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hmc_runs", description=__doc__)
     parser.add_argument("name", choices=("mnist", "fashion-mnist"))
     parser.add_argument("--folder", type=Path, help="of the checkpoints (default: runs/hmc/NAME)")
+    parser.add_argument("--network", choices=("fc2", "conv"), default="fc2")
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--images", type=int, help="the first of the training images (default: all)")
     parser.add_argument("--preset", default="cpu-hour")
     parser.add_argument("--draws", type=int, help="of each chain, in place of the preset's")
     parser.add_argument("--mass", choices=("prior", "kron_in"))
     options = parser.parse_args()
     dataset = data.load(options.name, download=False)
-    x = dataset.train.images
-    network = networks.fc2(dataset.shape, len(dataset.classes), width=512)
+    train = dataset.train[: options.images]
+    x = train.images
+    make = {"fc2": networks.fc2, "conv": networks.conv}[options.network]
+    network = make(dataset.shape, len(dataset.classes), width=options.width)
     network = networks.normalised(network, float(x.mean()), float(x.std()))
-    folder = options.folder or ROOT / "runs" / "hmc" / options.name
+    name = options.name if options.network == "fc2" else f"{options.name}-{options.network}"
+    folder = options.folder or ROOT / "runs" / "hmc" / name
     begun = time.time()
     chosen = {"preset": options.preset, "draws": options.draws, "mass": options.mass}
-    ensemble = hmc(network, dataset.train, seed=0, folder=folder, **chosen)
+    ensemble = hmc(network, train, seed=0, folder=folder, **chosen)
     starts = Ensemble.load(folder / "start.safetensors", network)
     record = {
         "command": f"python -m benchmarks.hmc_runs {options.name} "
-        + " ".join(f"--{k} {v}" for k, v in chosen.items() if v),
+        + " ".join(f"--{k} {v}" for k, v in vars(options).items() if v and k not in ("name", "folder")),
         **summary(ensemble, starts, dataset),
     }
     record["seconds_of_this_call"] = round(time.time() - begun, 1)
     RECORDS.mkdir(parents=True, exist_ok=True)
-    (RECORDS / f"{options.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (RECORDS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({k: v for k, v in record.items() if k != "history"}, indent=1))
 
 

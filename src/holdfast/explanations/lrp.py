@@ -8,6 +8,7 @@ et al. 2019 (rules); Achtibat et al. 2024 (attention). The engine is the relevan
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from holdfast.progress import track
 from holdfast.tiles import MEMORY, Tile
 
 Maps = Tensor | dict[str, Tensor]
+_CLASS_COUNTS: WeakKeyDictionary[Ensemble, dict[tuple, int]] = WeakKeyDictionary()
 
 
 def lrp(
@@ -95,7 +97,7 @@ def lrp(
         unit=view == "unit",
         classes=isinstance(target, str),
         nonneg=bool((x.detach() >= 0).all()),
-        maps_per_image=_class_count(ensemble, x) if isinstance(target, str) else 1,
+        maps_per_image=_class_count("lrp", ensemble, x) if isinstance(target, str) else 1,
     )
     if create_graph and kind is not None:
         raise ValueError("lrp: create_graph=True returns the maps of all draws; leave reduce out and reduce them.")
@@ -231,17 +233,21 @@ def _targets(
 
 def class_targets(call: str, ensemble: Ensemble, x: Tensor, target: Tensor | int | None, memory: int) -> Tensor:
     """The class to explain `[S, B]`: as given, or that of the Bayesian model average."""
-    logits = tried(call, ensemble, x).output
+    classes = _class_count(call, ensemble, x)
     if target is None:
         target = ensemble.predict(x, memory=memory)
     elif isinstance(target, int) and not isinstance(target, bool):
         target = torch.full((len(x),), target)
-    check_labels(call, target, len(x), logits.shape[-1])
+    check_labels(call, target, len(x), classes)
     return target.to(x.device).expand(len(ensemble), len(x))
 
 
-def _class_count(ensemble: Ensemble, x: Tensor) -> int:
-    return tried("lrp", ensemble, x).output.shape[-1]
+def _class_count(call: str, ensemble: Ensemble, x: Tensor) -> int:
+    """How many classes there are, found by trying one image; an ensemble never changes, so once is enough."""
+    known, key = _CLASS_COUNTS.setdefault(ensemble, {}), (x.shape[1:], x.dtype, x.device)
+    if key not in known:
+        known[key] = tried(call, ensemble, x).output.shape[-1]
+    return known[key]
 
 
 def tried(call: str, ensemble: Ensemble, x: Tensor, layers: Sequence[str] = ()) -> Trace:

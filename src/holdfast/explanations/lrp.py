@@ -205,6 +205,8 @@ def _layers(call: str, network: nn.Module, layer: str | Sequence[str] | None, vi
         raise ValueError(f"{call}: layer is an empty list; name at least one module, or leave it out for the images.")
     if view == "unit" and INPUT in names:
         raise ValueError(f"{call}: view='unit' explains a layer's strongest unit; say which with layer='NAME'.")
+    if names == [INPUT]:
+        return names
     known = [INPUT, *dict(network.named_modules())]
     for name in names:
         if name not in known:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from holdfast.explanations.relevance.starts import Start
 from holdfast.explanations.relevance.tape import module_names
 from holdfast.tiles import Tile, tile_shape
 
+_NAMES: WeakKeyDictionary[Ensemble, dict[int, str]] = WeakKeyDictionary()  # an ensemble's network never changes
 WIDER = 8  # a piece may be eight times a tile: its notes are dropped as the walk goes
 ONE_BY_ONE = 1 << 23  # bytes of activations above which a draw runs alone: no slower, and free in its memory layout
 
@@ -70,9 +71,11 @@ class Explainer:
             every.append(class_view(t, self.rules, self.start, target, self.layers, again=True))
         return {name: torch.stack([maps[name] for maps in every], 1) for name in self.layers}
 
-    @cached_property
+    @property
     def _names(self) -> dict[int, str]:
-        return module_names(self.ensemble.network)
+        if self.ensemble not in _NAMES:
+            _NAMES[self.ensemble] = module_names(self.ensemble.network)
+        return _NAMES[self.ensemble]
 
 
 def pieces(ensemble: Ensemble, x: Tensor, memory: int, maps: int = 1) -> list[list[Tile]]:

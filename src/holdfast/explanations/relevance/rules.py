@@ -16,7 +16,7 @@ from torch import Tensor
 
 from holdfast.checks import check_range
 from holdfast.explanations.relevance.affine import Affine, Bias
-from holdfast.explanations.relevance.stabiliser import Stabiliser, plus, times
+from holdfast.explanations.relevance.stabiliser import Stabiliser, over, plus, times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Gamma(Rule):
         # everything is divided by 1 + g / 2
         y, w, b = m.magnitudes(g / (2 + g))
         y = plus(y, size / (1 + g / 2))
-        s = relevance / plus(torch.copysign(y, m.z), m.z)
+        s = over(relevance, plus(torch.copysign(y, m.z), m.z))
         t = times(s, torch.copysign(torch.ones((), dtype=s.dtype, device=s.device), m.z))
         back = m.spread(s, t, w)
         return back + m.bias_share(s * m.over(m.b) + t * m.over(b)) if m.shares else back

@@ -71,14 +71,14 @@ class Stabiliser:
         """
         size = self.size(z) if size is None else size
         if cut is not None:
-            return relevance / (cut + size)
+            return over(relevance, cut + size)
         if not sign:
-            return relevance / plus(torch.copysign(size, z), z)
+            return over(relevance, plus(torch.copysign(size, z), z))
         if fresh and not torch.is_grad_enabled():
             cut = z.clamp_min_(0) if sign > 0 else z.clamp_max_(0)
         else:
             cut = z.clamp_min(0) if sign > 0 else z.clamp_max(0)
-        return relevance / plus(cut, sign * size)
+        return over(relevance, plus(cut, sign * size))
 
 
 @lru_cache(64)
@@ -94,3 +94,13 @@ def times(factor: Tensor, fresh: Tensor) -> Tensor:
 def plus(fresh: Tensor, term: Tensor) -> Tensor:
     """`fresh + term`, in the memory of `fresh` where nobody differentiates."""
     return fresh + term if torch.is_grad_enabled() else fresh.add_(term)
+
+
+def over(numerator: Tensor, fresh: Tensor) -> Tensor:
+    """`numerator / fresh`, in the memory of `fresh` where nobody differentiates; vmap has no such division."""
+    if torch.is_grad_enabled() or _batched(fresh) or _batched(numerator) or numerator.shape != fresh.shape:
+        return numerator / fresh
+    return torch.div(numerator, fresh, out=fresh)
+
+
+_batched = torch._C._functorch.is_functorch_wrapped_tensor

@@ -110,3 +110,12 @@ def test_draws_of_different_posteriors_are_no_bank(tmp_path):
     Ensemble(second.network, second.weights, said).save(tmp_path / "b.safetensors")
     with pytest.raises(ValueError, match=r"sampler is 'sgd' and 'hmc'; open them one by one"):
         Bank.open(tmp_path, NETWORK)
+
+
+def test_the_same_draws_twice_and_chains_of_different_lengths_are_no_bank(tmp_path):
+    drawn(10, seed=0, chains=2).save(tmp_path / "a.safetensors")
+    drawn(30, seed=1, chains=2).save(tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match="hold the same draws; copies of a chain would agree"):
+        Bank.open([tmp_path / "a.safetensors", tmp_path / "a.safetensors"])
+    with pytest.raises(ValueError, match=r"b\.safetensors have 15 draws, those of a\.safetensors 5"):
+        Bank.open(tmp_path)

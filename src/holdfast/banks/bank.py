@@ -76,6 +76,7 @@ class Bank:
         manifests = tuple(m for m, _ in headers)
         _check_same_origin(paths, manifests)
         chains = [m.get("chains") for m in manifests]
+        _check_chains(paths, counts, chains)
         total = sum(chains) if all(chains) else None
         together = {**manifests[0], "draws": sum(counts), "chains": total}
         return cls(tuple(paths), together, _together(headers, total), counts, network, files, manifests)
@@ -159,6 +160,26 @@ def _check_same_origin(paths: Sequence[Path], manifests: Sequence[Mapping[str, A
                     f"Bank.open: {path} and {paths[0].name} are of different posteriors: {what} is "
                     f"{manifest.get(what)!r} and {manifests[0].get(what)!r}; open them one by one."
                 )
+    for i, manifest in enumerate(manifests):
+        for path, other in zip(paths[:i], manifests[:i], strict=True):
+            if manifest.get("checksums") is not None and manifest["checksums"] == other.get("checksums"):
+                raise ValueError(
+                    f"Bank.open: {path} and {paths[i]} hold the same draws; copies of a chain would agree with each "
+                    "other without having mixed. Give every file once."
+                )
+
+
+def _check_chains(paths: Sequence[Path], counts: Sequence[int], chains: Sequence[int | None]) -> None:
+    """All chains of a bank need one length: that is how they are told apart."""
+    if not all(chains):
+        return
+    lengths = [count / number for count, number in zip(counts, chains, strict=True)]
+    for path, length in zip(paths, lengths, strict=True):
+        if length != lengths[0]:
+            raise ValueError(
+                f"Bank.open: the chains of {path} have {length:g} draws, those of {paths[0].name} {lengths[0]:g}; "
+                "open them one by one, or save as many draws of each."
+            )
 
 
 def _together(

@@ -232,3 +232,13 @@ def test_diverging_at_every_step_is_an_error(tmp_path):
 
     with pytest.raises(FloatingPointError, match="diverge even with a step of 1e-8"):
         list(run_chains(Spike(), torch.zeros(1, 1), [0], 0, Plan(burn_in=(1e-9,)), 0.1, Checkpoints(tmp_path)))
+
+
+def test_a_folder_of_other_buffers_or_with_a_damaged_manifest(whole, tmp_path):
+    plain = nn.Sequential(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 3))
+    hmc(normalised(plain, 0.5, 0.3), blobs(60), seed=0, preset=PLAN, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"holds another run: its (network|buffers) is"):
+        hmc(normalised(plain, 5.0, 9.0), blobs(60), seed=0, preset=PLAN, folder=tmp_path)
+    (tmp_path / "manifest.json").write_text('{"seed": ')
+    with pytest.raises(ValueError, match=r"manifest\.json cannot be read .*; choose another folder"):
+        hmc(normalised(plain, 0.5, 0.3), blobs(60), seed=0, preset=PLAN, folder=tmp_path)

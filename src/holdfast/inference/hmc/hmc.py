@@ -240,10 +240,18 @@ def _home(
     home.mkdir(parents=True, exist_ok=True)
     same = {**settings, "plan": {k: v for k, v in settings["plan"].items() if k != "draws"}}
     same.pop("draws")  # more draws, or fewer, of the same chains may be asked for later
-    identity = json.loads(json.dumps({**same, "network": repr(network), "data": _fingerprint(data)}))
+    fingerprints = {"data": _fingerprint(data.images, data.labels), "buffers": _fingerprint(*network.buffers())}
+    identity = json.loads(json.dumps({**same, "network": repr(network), **fingerprints}))
     file = home / "manifest.json"
     if file.exists():
-        _check_identity(home, json.loads(file.read_text()), identity)
+        try:
+            found = json.loads(file.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f"inference.hmc: {file} cannot be read ({error}), so it is not known what run it is of; choose another "
+                "folder, or delete that file if you know."
+            ) from error
+        _check_identity(home, found, identity)
     else:
         partial = home / ".manifest.partial"
         partial.write_text(json.dumps(identity, indent=1))
@@ -261,9 +269,9 @@ def _check_identity(home: Path, found: dict[str, Any], wanted: dict[str, Any]) -
         )
 
 
-def _fingerprint(data: Split) -> str:
+def _fingerprint(*tensors: Tensor) -> str:
     digest = hashlib.sha256()
-    for tensor in (data.images, data.labels):
+    for tensor in tensors:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -200,3 +200,14 @@ def test_radii_that_do_not_fit_the_images():
 def test_radii_from_a_tensor_or_an_array(epsilons):
     assert Budget("linf", epsilons) == Budget("linf", [0.25, 0.5])
     assert Budget("linf", epsilons[0]).epsilons == (0.25,)
+
+
+def test_points_on_the_border_of_the_l1_ball_stay_where_they_are():
+    g = torch.Generator().manual_seed(0)
+    x = torch.full((200, 3072), 0.5)
+    budget = Budget("l1", 30.0)
+    radius = torch.full((200,), 30.0)
+    moved = budget.project(x + 0.2 * torch.randn(x.shape, generator=g), x, radius)
+    again = budget.project(moved, x, radius)
+    assert ((again - x).abs().double().sum(1) <= 30 * (1 + 1e-5)).all()
+    torch.testing.assert_close(again, moved, rtol=0, atol=1e-5)

@@ -223,6 +223,7 @@ class Budget:
         k = (size <= r).sum(1, keepdim=True).clamp(max=size.shape[1] - 1)
         before = torch.where(k > 0, size.gather(1, (k - 1).clamp(min=0)), 0.0)
         level = corners.gather(1, k) - (r - before) / slope.gather(1, k).clamp(min=1)
+        level = level.clamp(min=0)  # float32 may call a point outside that is on the border
         d = sign * torch.minimum((u - level).clamp(min=0), room)
         result = clipped.clone()
         result[over] = (x[over] + d.view_as(x[over]).to(x.dtype)).clamp(low, high)

@@ -91,3 +91,25 @@ def test_bad_input(case, tmp_path):
     with pytest.raises(ValueError, match="in_parts: expected 10 labels"):
         in_parts(attacks.fgsm, ensemble, x, y[:3], folder=tmp_path, budget=Budget("linf", 0.1))
     assert not list(tmp_path.iterdir())
+
+
+class Quantised(torch.nn.Module):
+    """Rounds the images; how finely is no weight."""
+
+    def __init__(self, network, levels):
+        super().__init__()
+        self.network, self.levels = network, levels
+
+    def forward(self, x):
+        return self.network((x * self.levels).round() / self.levels)
+
+
+def test_networks_of_the_same_weights_that_compute_something_else_are_another_run(tmp_path):
+    network = torch.nn.Linear(4, 3)
+    x, y = torch.rand(6, 4), torch.arange(6) % 3
+    budget = Budget("linf", 0.1)
+    coarse, fine = (Ensemble.from_networks(Quantised(network, levels)) for levels in (2, 100))
+    attacks.in_parts(attacks.random_noise, coarse, x, y, folder=tmp_path, budget=budget)
+    found = attacks.in_parts(attacks.random_noise, fine, x, y, folder=tmp_path, budget=budget)
+    assert torch.equal(found.predicted, attacks.random_noise(fine, x, y, budget=budget).predicted)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2

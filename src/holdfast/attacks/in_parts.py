@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast import __version__
 from holdfast.attacks import masking_checks
@@ -71,10 +71,11 @@ def in_parts(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = _digest(*(part for name, value in sorted(ensemble.weights.items()) for part in (name, value)))
+    network = _architecture(ensemble.network)
     parts = []
     for start in track(range(0, len(x), images_per_part), f"{attack.__name__}, parts"):
         rows = slice(start, start + images_per_part)
-        key = _digest(__version__, weights, x[rows], y[rows], attack.__name__, _described(settings))
+        key = _digest(__version__, network, weights, x[rows], y[rows], attack.__name__, _described(settings))
         path = folder / f"{attack.__name__}-{start:06d}-{key[:16]}.safetensors"
         part = _read(path, x.device) if path.exists() else None
         if part is None:
@@ -109,10 +110,10 @@ def _check_named(attack: Callable, settings: dict[str, Any]) -> None:
             "it on some images after the other."
         )
     for name, value in settings.items():
-        if callable(value) and "<" in getattr(value, "__qualname__", "<"):
+        if callable(value) and ("<" in getattr(value, "__qualname__", "<") or hasattr(value, "__self__")):
             raise ValueError(
-                f"in_parts: {name} is a function made on the spot, which two runs cannot tell from another one; pass "
-                "its name, or a function defined in a module."
+                f"in_parts: {name} is a function made on the spot, or a method, which two runs cannot tell from another "
+                "one; pass its name, or a function defined in a module."
             )
 
 
@@ -152,6 +153,16 @@ def _digest(*values: str | Tensor) -> str:
         else:
             found.update(value.encode())
     return found.hexdigest()
+
+
+def _architecture(network: nn.Module) -> str:
+    """The modules, and the plain values that they hold: weights alone do not say what a network computes."""
+    plain = (bool, int, float, str, tuple)
+    held = [
+        (name, type(m).__qualname__, sorted((k, repr(v)) for k, v in vars(m).items() if isinstance(v, plain)))
+        for name, m in network.named_modules()
+    ]
+    return f"{network!r} {held}"
 
 
 def _described(settings: dict[str, Any]) -> str:

@@ -112,8 +112,8 @@ def _check_named(attack: Callable, settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if callable(value) and ("<" in getattr(value, "__qualname__", "<") or hasattr(value, "__self__")):
             raise ValueError(
-                f"in_parts: {name} is a function made on the spot, or a method, which two runs cannot tell from another "
-                "one; pass its name, or a function defined in a module."
+                f"in_parts: {name} is a function made on the spot, or a method, which two runs cannot tell from "
+                "another one; pass its name, or a function defined in a module."
             )
 
 

@@ -1,7 +1,9 @@
 """Objectives: what an attack on predictions raises, as functions of all draws' logits.
 
 Each takes logits `[S, b, C]` and labels `[b]` and returns one value per image `[b]`: high where the ensemble is wrong
-about the label. A targeted attack lowers the same function at the target instead. Below, `p` is the log predictive's
+about the label. A targeted attack lowers the same function at the target instead; there the ratios of `dlr` and
+`votes` take their denominator for a constant, since raising it would lower them without coming nearer to the target,
+and `votes` caps the draws that are won, which are then those below -0.2. Below, `p` is the log predictive's
 probability, `q` the same after the logits were divided by a temperature where they are loud (see `tempered`), and `z`
 are logits, `z_(k)` the k-th largest.
 
@@ -105,12 +107,7 @@ def votes(logits: Tensor, y: Tensor) -> Tensor:
     A weighted loss per draw: where every draw is sure of itself the average is a vote, and work goes to the draws not
     yet won. With two classes the ratio is replaced by the margin over the size of the logits.
     """
-    flat, labels = logits.flatten(0, 1), y.repeat(len(logits))
-    if flat.shape[-1] > 2:
-        ratio = _ratio(flat, labels)
-    else:
-        ratio = margin_of(flat, labels) / (flat.detach().abs().sum(-1) + 1e-12)
-    return ratio.clamp(max=VOTE).view(len(logits), -1).mean(0)
+    return _each_ratio(logits, y).clamp(max=VOTE).mean(0)
 
 
 def tempered(logits: Tensor) -> Tensor:
@@ -133,12 +130,24 @@ def log_odds(log_p: Tensor, y: Tensor) -> Tensor:
     return _others(log_p, y).logsumexp(-1) - _own(log_p, y)
 
 
+def dlr_at_target(logits: Tensor, y: Tensor) -> Tensor:
+    """`dlr` with its denominator taken for a constant."""
+    return _ratio(_comparable(logits), y, fixed=True)
+
+
+def votes_at_target(logits: Tensor, y: Tensor) -> Tensor:
+    """`votes` with the other end capped: a draw that votes for the target by a safe lead is won."""
+    return _each_ratio(logits, y, fixed=True).clamp(min=-VOTE).mean(0)
+
+
 OBJECTIVES: dict[str, ObjectiveFunction] = {
     f.__name__: f for f in (cross_entropy, tempered_cross_entropy, margin, dlr, logit_margin, votes)
 }
+# what a targeted attack lowers in the place of some
+AT_TARGET: dict[str, ObjectiveFunction] = {"dlr": dlr_at_target, "votes": votes_at_target}
 
 
-def objective_function(call: str, objective: str | ObjectiveFunction) -> ObjectiveFunction:
+def objective_function(call: str, objective: str | ObjectiveFunction, targeted: bool = False) -> ObjectiveFunction:
     """The objective of that name, or the callable itself."""
     if callable(objective):
         return objective
@@ -147,7 +156,7 @@ def objective_function(call: str, objective: str | ObjectiveFunction) -> Objecti
             f"{call}: no objective named {objective!r}; choose one of {', '.join(OBJECTIVES)}, or pass a function "
             "(logits [S, b, C], labels [b]) -> values [b]."
         )
-    return OBJECTIVES[objective]
+    return AT_TARGET.get(objective, OBJECTIVES[objective]) if targeted else OBJECTIVES[objective]
 
 
 def _comparable(logits: Tensor) -> Tensor:
@@ -160,9 +169,19 @@ def _softplus(o: Tensor) -> Tensor:
     return torch.where(o > FLOOR, -logsigmoid(-o), tangent)
 
 
-def _ratio(values: Tensor, y: Tensor) -> Tensor:
+def _each_ratio(logits: Tensor, y: Tensor, fixed: bool = False) -> Tensor:
+    """Every draw's own ratio `[S, b]`."""
+    flat, labels = logits.flatten(0, 1), y.repeat(len(logits))
+    if flat.shape[-1] > 2:
+        ratio = _ratio(flat, labels, fixed)
+    else:
+        ratio = margin_of(flat, labels) / (flat.detach().abs().sum(-1) + 1e-12)
+    return ratio.view(len(logits), -1)
+
+
+def _ratio(values: Tensor, y: Tensor, fixed: bool = False) -> Tensor:
     _need("dlr", values, 3)
-    top = values.topk(3, -1).values
+    top = (values.detach() if fixed else values).topk(3, -1).values
     return margin_of(values, y) / (top[:, 0] - top[:, 2] + 1e-12)
 
 

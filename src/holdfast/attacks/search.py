@@ -51,7 +51,7 @@ class Search:
         budget.check_inside(call, x)
         self.call, self.ensemble, self.budget, self.memory = call, ensemble, budget, memory
         self.targeted, self.smallest = targeted, smallest
-        self.objective, self.target = objective_function(call, objective), None
+        self.objective, self.target = objective_function(call, objective, targeted), None
         x = x.detach()
         self.clean = self._ask(x)
         if self.clean.ndim != 2 or self.clean.shape[-1] < 2:

@@ -15,10 +15,10 @@ from holdfast.studies.runs import find_runs, open_run, verify_run
 @pytest.fixture
 def run(tmp_path):
     path = tmp_path / "runs" / "one"
-    with RunFolder(path) as folder:
-        folder.describe(command="holdfast demo")
-        folder.stage("scores/a", {"seed": 0}, lambda: [1, 2], JsonCodec())
-        folder.stage("b", {"seed": 0}, lambda: "text", JsonCodec())
+    folder = RunFolder(path)
+    folder.describe(command="holdfast demo")
+    folder.stage("scores/a", {"seed": 0}, lambda: [1, 2], JsonCodec())
+    folder.stage("b", {"seed": 0}, lambda: "text", JsonCodec())
     return path
 
 
@@ -44,9 +44,8 @@ def test_verify_tells_damaged_missing_and_outside(run):
     assert "damaged  b" in call("verify", run, code=1)
     (run / "b.json").unlink()
     assert "missing  b" in call("verify", run, code=1)
-    manifest = json.loads((run / "manifest.json").read_text())
-    manifest["stages"]["b"]["file"] = "../../secret.json"
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    record = json.loads((run / "b.record.json").read_text())
+    (run / "b.record.json").write_text(json.dumps(record | {"file": "../../secret.json"}))
     assert verify_run(open_run(run)) == {"scores/a": "whole", "b": "outside"}
 
 
@@ -54,20 +53,53 @@ def test_gc_removes_what_no_manifest_names(run):
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     (run / "old").mkdir()
     (run / "old" / "stage.safetensors").write_bytes(b"12345")
-    (run / ".b.json.partial").write_bytes(b"1")
+    (run / ".b.json.123-ab.partial").write_bytes(b"1")
+    (run / ".b.scratch").mkdir()
+    (run / ".b.scratch" / "draw-1.safetensors").write_bytes(b"a stage goes on from here")
     (run / "report.html").write_text("a report is no stage")
     assert "2 files, 6 bytes, would be removed" in call("gc", run, "--dry-run")
     assert (run / "old" / "stage.safetensors").exists()
     assert "2 files, 6 bytes, removed" in call("gc", run)
-    assert not (run / "old").exists()
+    assert not (run / "old" / "stage.safetensors").exists()
+    assert (run / ".b.scratch" / "draw-1.safetensors").exists()
     assert (run / "report.html").exists()
     assert all(file.read_bytes() == content for file, content in before.items())
 
 
-def test_gc_waits_for_nobody(run):
-    with FileLock(run / ".lock"):
-        result = CliRunner().invoke(app, ["runs", "gc", str(run)])
-    assert isinstance(result.exception, BlockingIOError)
+def test_gc_leaves_what_is_being_written(run):
+    half = run / ".b.json.123-ab.partial"
+    half.write_bytes(b"1")
+    with FileLock(run / ".b.lock"):
+        assert "0 files, 0 bytes, removed; 1 are in use and stay" in call("gc", run)
+        assert half.exists()
+    assert "1 files, 1 byte, removed" in call("gc", run)
+
+
+def test_a_run_of_the_first_schema_opens_and_is_reused(run):
+    """Its records lie in the manifest."""
+    files = [run / "scores/a.record.json", run / "b.record.json"]
+    names = ("scores/a", "b")
+    stages = {name: json.loads(file.read_text()) for name, file in zip(names, files)}
+    for file in files:
+        file.unlink()
+    (run / "manifest.json").write_text(json.dumps({"schema": 1, "versions": {"holdfast": "0.0.9"}, "stages": stages}))
+    assert "2 of 2 stages are whole" in call("verify", run)
+    assert "0.0.9" in call("list", run.parent)
+    assert "0 files" in call("gc", run)
+    folder = RunFolder(run)
+    folder.describe(command="again")
+    assert folder.stage("b", {"seed": 0}, lambda: 1 / 0, JsonCodec()).value == "text"
+    folder.stage("scores/a", {"seed": 1}, lambda: [3], JsonCodec())
+    assert set(open_run(run).stages) == {"scores/a", "b"}
+    assert "2 of 2 stages are whole" in call("verify", run)
+
+
+def test_a_run_of_a_later_schema_is_left_alone(run):
+    text = json.dumps({"schema": 3, "stages": {"what": "ever"}})
+    (run / "manifest.json").write_text(text)
+    with pytest.raises(ValueError, match=r"schema 3, of a later holdfast; .* up to 2: upgrade it, or choose another"):
+        RunFolder(run)
+    assert (run / "manifest.json").read_text() == text
 
 
 @pytest.mark.parametrize(

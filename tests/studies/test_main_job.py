@@ -36,8 +36,7 @@ def data():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("run")
-    with RunFolder(path) as folder:
-        return path, run(folder, JOB, data)
+    return path, run(RunFolder(path), JOB, data)
 
 
 def test_every_cell_is_there_once(finished):
@@ -118,9 +117,9 @@ def test_trained_ensembles_are_banks_that_say_where_they_come_from(finished, dat
 
 def test_a_second_run_reuses_every_stage_and_says_the_same(finished, data):
     path, first = finished
-    with RunFolder(path) as folder:
-        second = run(folder, JOB, data)
-        assert set(folder.reused) == set(folder.manifest["stages"])
+    folder = RunFolder(path)
+    second = run(folder, JOB, data)
+    assert set(folder.reused) == set(folder.manifest["stages"])
     pandas.testing.assert_frame_equal(first.scores, second.scores)
     pandas.testing.assert_frame_equal(first.comparisons, second.comparisons)
 
@@ -129,9 +128,9 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_memory(data, tmp_path, 
     monkeypatch.setattr(holdfast.tiles, "TILE", 1 << 14)  # many tiles even for a small network
     sums = []
     for memory in (8 << 14, 1 << 30):
-        with RunFolder(tmp_path / str(memory)) as folder:
-            run(folder, JOB, data, memory=memory)
-            sums.append({name: stage["sha256"] for name, stage in folder.manifest["stages"].items()})
+        folder = RunFolder(tmp_path / str(memory))
+        run(folder, JOB, data, memory=memory)
+        sums.append({name: stage["sha256"] for name, stage in folder.manifest["stages"].items()})
     assert sums[0] == sums[1]
 
 
@@ -139,9 +138,10 @@ def test_a_damaged_artifact_is_computed_again_and_nothing_else(finished, data):
     path, first = finished
     file = path / "scores" / "mean_field.parquet"
     file.write_bytes(file.read_bytes()[:-10])
-    with RunFolder(path) as folder, pytest.warns(DamagedArtifact, match=r"mean_field\.parquet is damaged"):  # noqa: PT031
+    folder = RunFolder(path)
+    with pytest.warns(DamagedArtifact, match=r"mean_field\.parquet is damaged"):
         second = run(folder, JOB, data)
-        assert set(folder.manifest["stages"]) - set(folder.reused) == {"scores/mean_field"}
+    assert set(folder.manifest["stages"]) - set(folder.reused) == {"scores/mean_field"}
     pandas.testing.assert_frame_equal(first.scores, second.scores)
 
 
@@ -203,8 +203,8 @@ def test_bad_settings_are_one_clear_error(settings, words):
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused_before_any_work(settings, words, data, tmp_path):
-    with RunFolder(tmp_path) as folder, pytest.raises(ValueError, match=words):
-        run(folder, MainJob(**settings), data)
+    with pytest.raises(ValueError, match=words):
+        run(RunFolder(tmp_path), MainJob(**settings), data)
     assert not (tmp_path / "manifest.json").exists()
 
 

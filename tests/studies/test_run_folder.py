@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from holdfast.studies.codecs import JsonCodec, TensorsCodec
-from holdfast.studies.run_folder import DamagedArtifact, RunFolder, atomic, file_checksum
+from holdfast.studies.run_folder import DamagedArtifact, RunFolder, Waiting, atomic, file_checksum
 
 
 class Counter:
@@ -70,7 +70,8 @@ def test_the_manifest_names_every_file_with_its_checksum(tmp_path):
     folder.stage("scores/a", {"k": 20}, lambda: [1], JsonCodec())
     folder.describe(command="holdfast demo")
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    record = manifest["stages"]["scores/a"]
+    record = json.loads((tmp_path / "scores/a.record.json").read_text())
+    assert folder.manifest["stages"] == {"scores/a": record}
     assert record["sha256"] == file_checksum(tmp_path / record["file"])
     assert manifest["command"] == "holdfast demo"
     assert manifest["versions"]["torch"] == torch.__version__
@@ -91,25 +92,61 @@ def test_a_killed_process_loses_only_the_stage_in_flight(tmp_path):
 import time
 from holdfast.studies.codecs import JsonCodec
 from holdfast.studies.run_folder import RunFolder
-with RunFolder({str(tmp_path)!r}) as folder:
-    folder.stage("one", {{}}, lambda: 1, JsonCodec())
-    print("ready", flush=True)
-    folder.stage("two", {{}}, lambda: time.sleep(60), JsonCodec())
+folder = RunFolder({str(tmp_path)!r})
+folder.stage("one", {{}}, lambda: 1, JsonCodec())
+print("ready", flush=True)
+folder.stage("two", {{}}, lambda: time.sleep(60), JsonCodec())
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    with RunFolder(tmp_path) as folder:
-        one, two = Counter(1), Counter(2)
-        folder.stage("one", {}, one, JsonCodec())
-        folder.stage("two", {}, two, JsonCodec())
+    folder, one, two = RunFolder(tmp_path), Counter(1), Counter(2)
+    folder.stage("one", {}, one, JsonCodec())
+    folder.stage("two", {}, two, JsonCodec())
     assert (one.calls, two.calls) == (0, 1)
 
 
-def test_two_processes_cannot_work_in_one_folder(tmp_path):
-    with RunFolder(tmp_path), pytest.raises(OSError, match="another holdfast process"), RunFolder(tmp_path):
-        pass
+def test_a_stage_that_another_process_computes_is_waited_for(tmp_path):
+    script = f"""
+import time
+from holdfast.studies.codecs import JsonCodec
+from holdfast.studies.run_folder import RunFolder
+def compute():
+    print("computing", flush=True)
+    time.sleep(1)
+    return "theirs"
+RunFolder({str(tmp_path)!r}).stage("one", {{}}, compute, JsonCodec())
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "computing\n"
+    with pytest.warns(Waiting, match="another process is computing one in .*; waiting for it"):
+        assert RunFolder(tmp_path).stage("one", {}, lambda: "ours", JsonCodec()).value == "theirs"
+    process.communicate()
+    with RunFolder(tmp_path).locked("one"), pytest.raises(BlockingIOError):  # noqa: SIM117
+        with RunFolder(tmp_path).locked("one", wait=False):
+            pass
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "a/../b", ".a", "a/.b", "manifest", "a.record", "", "a\0", "a" * 300])
+def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="a stage cannot be called"):
+        RunFolder(tmp_path).stage(name, {}, lambda: 1, JsonCodec())
+
+
+def test_a_file_that_cannot_be_read_and_a_damaged_record_are_computed_again(tmp_path):
+    compute = Counter({"a": 1})
+    RunFolder(tmp_path).stage("s", {}, compute, JsonCodec())
+    (tmp_path / "s.json").write_text("no JSON")
+    record = json.loads((tmp_path / "s.record.json").read_text())
+    (tmp_path / "s.record.json").write_text(json.dumps(record | {"sha256": file_checksum(tmp_path / "s.json")}))
+    with pytest.warns(DamagedArtifact, match="is not readable .* computed again"):
+        RunFolder(tmp_path).stage("s", {}, compute, JsonCodec())
+    (tmp_path / "s.record.json").write_text("{")
+    with pytest.warns(DamagedArtifact, match=r"s.record.json is not the manifest of a run .* computed again"):
+        RunFolder(tmp_path).stage("s", {}, compute, JsonCodec())
+    assert compute.calls == 3
+    assert RunFolder(tmp_path).stage("s", {}, lambda: 1 / 0, JsonCodec()).value == {"a": 1}
 
 
 def test_an_unwritable_folder_is_one_clear_error(tmp_path):

@@ -77,9 +77,9 @@ def demo(
     )  # fmt: skip
     images = load(data, data_dir=data_dir)
     job.check(images)
-    with RunFolder(run, lambda stage, seconds: _say(console, stage, seconds)) as folder:
-        result = run_main_job(folder, job, images, command=_command())
-        page = report.write(result, run)
+    folder = RunFolder(run, lambda stage, seconds: _say(console, stage, seconds))
+    result = run_main_job(folder, job, images, command=_command())
+    page = report.write(result, run)
     console.print(_table(result))
     console.print(LEGEND, style="dim", highlight=False)
     console.print(_masking(result), highlight=False, markup=False)

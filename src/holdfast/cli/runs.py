@@ -99,8 +99,10 @@ def gc(
     if dry_run:
         size = sum(file.stat().st_size for file in files)
         console.print(f"{len(files)} files, {decimal(size)}, would be removed")
-    else:
-        console.print(f"{len(files)} files, {decimal(remove_leftovers(found))}, removed")
+        return
+    count, size = remove_leftovers(found)
+    busy = f"; {len(files) - count} are in use and stay" if count < len(files) else ""
+    console.print(f"{count} files, {decimal(size)}, removed{busy}")
 
 
 def _opened(path: Path) -> "Run":

@@ -3,16 +3,23 @@
 A stage has a name, the settings it depends on (the keys of earlier stages among them) and a function that computes it.
 Its *key* is the sha256 of all that, of the source code of the rooms it uses and of the versions of the numerical
 libraries. A stage whose key and checksum are on record is read back; one that is missing, changed or damaged is
-computed anew. Every write is atomic: a file is either whole or absent, and the manifest names it only once it is there.
+computed anew. Every write is atomic: a file is either whole or absent, and a record names it only once it is there.
 
-    runs/demo/manifest.json           settings, versions, seeds, and for each stage: key, file, sha256, seconds
-    runs/demo/train/mean_field.safetensors, scores/....parquet, report.html, ...
+    runs/demo/manifest.json                     settings, versions, seeds, see `manifest.py`
+    runs/demo/train/mean_field.safetensors      the value of a stage; scores/....parquet, report.html, ...
+    runs/demo/train/mean_field.record.json      its record: key, file, sha256, seconds, settings
+    runs/demo/train/.mean_field.lock            held by the process that computes it
+
+Any number of processes may work in one folder, on one machine or on several that share the disk. Each stage is locked
+while it is computed: who comes second waits, and reads what the first one wrote. The lock is the operating system's: it
+ends with the process, however that ends.
 """
 
 import hashlib
 import json
 import os
 import platform
+import secrets
 import tempfile
 import time
 import warnings
@@ -25,15 +32,27 @@ from typing import Any, Generic, TypeVar
 
 import holdfast
 from holdfast.studies.codecs import Codec
+from holdfast.studies.manifest import (
+    MANIFEST,
+    SCHEMA,
+    LaterSchema,
+    check_stage_name,
+    read_manifest,
+    read_record,
+    record_file,
+)
 
-SCHEMA = 1
 Value = TypeVar("Value")
 ROOT_FILES = ("ensemble.py", "bank_file.py", "budget.py", "tiles.py")
 NUMERICS = ("torch", "numpy", "scipy")  # another version of these makes a new key
 
 
 class DamagedArtifact(UserWarning):
-    """A file of a run is not what the manifest says; it is computed again."""
+    """A file of a run is not what its record says; it is computed again."""
+
+
+class Waiting(UserWarning):
+    """Another process computes the same stage; this one waits for it."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +66,23 @@ class Artifact(Generic[Value]):
 class RunFolder:
     """A folder that keeps the stages of one run.
 
-    Use it as a context manager: one process at a time works in a folder.
-
     Args:
         path: the folder; made if need be.
         report: called with a stage's name and its seconds when it ends, or None when it was reused.
 
     Raises:
-        OSError: the folder cannot be written, or another process is working in it.
+        OSError: the folder cannot be written.
+        ValueError: the folder is of a later version of holdfast.
     """
 
     def __init__(self, path: str | os.PathLike, report: Callable[[str, float | None], None] | None = None) -> None:
         self.path = Path(path)
         self.report = report or (lambda stage, seconds: None)
         self.reused: list[str] = []
+        self._records: dict[str, Mapping[str, Any]] = {}
         self._check_writable()
-        self._manifest = self._read_manifest()
+        self._facts = self._read_facts()
+        self._older = self._facts.pop("stages")
 
     def stage(
         self,
@@ -81,62 +101,114 @@ class RunFolder:
             codec: how the value is written and read.
             rooms: folders of holdfast whose code the stage runs; a change of that code makes a new key.
         """
+        check_stage_name(name)
         numerics = {package: version(package) for package in NUMERICS}
         key = _key({"stage": name, "settings": settings, "code": code_checksum(rooms), "versions": numerics})
-        file = self.path / f"{name}{codec.suffix}"
-        record = self._manifest["stages"].get(name)
-        if record and record["key"] == key and self._is_whole(name, file, record):
-            self.reused.append(name)
-            self.report(name, None)
-            return Artifact(codec.read(file), key)
+        found = self._finished(name, key, codec)
+        if found is None:
+            with self.locked(name):
+                found = self._finished(name, key, codec, warn=True)  # by the process that this one waited for
+                if found is None:
+                    return self._computed(name, key, settings, compute, codec)
+        self.reused.append(name)
+        self.report(name, None)
+        return found
+
+    def describe(self, **facts: Any) -> None:
+        """Put facts (settings, seeds, checksums, the command) into the manifest."""
+        with self.locked("manifest"):
+            self._facts |= facts
+            older = {"stages": self._older} if self._older else {}
+            _write_json(self.path / MANIFEST, self._facts | older | {"schema": SCHEMA})
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """The facts, and under "stages" the records of the stages that were computed or reused here."""
+        return self._facts | {"stages": dict(self._records)}
+
+    @contextmanager
+    def locked(self, name: str, *, wait: bool = True) -> Iterator[None]:
+        """Hold the lock of a stage.
+
+        Raises:
+            BlockingIOError: another process holds it, and `wait` is false.
+        """
+        from filelock import FileLock, Timeout
+
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file.with_name(f".{file.name}.lock"))
+        try:
+            lock.acquire(timeout=0.2 if wait else 0)
+        except Timeout:
+            if not wait:
+                raise BlockingIOError(f"another process is computing {name} in {self.path}.") from None
+            warnings.warn(f"another process is computing {name} in {self.path}; waiting for it.", Waiting, stacklevel=4)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _finished(self, name: str, key: str, codec: Codec[Value], *, warn: bool = False) -> Artifact[Value] | None:
+        """The stage as it lies there, if it is the one wanted, and whole."""
+        file, record = self._file(name, codec), self._record(name)
+        if record is None or record["key"] != key:
+            return None
+        if not file.is_file():
+            fault = "missing"
+        elif file_checksum(file) != record["sha256"]:
+            fault = "damaged (its checksum differs from the manifest)"
+        else:
+            try:
+                value = codec.read(file)
+            except Exception as error:  # whatever a reader raises, the stage can be computed again
+                fault = f"not readable ({error})"
+            else:
+                if self._record(name) == record:  # else a process with other settings has just replaced it
+                    self._records[name] = record
+                    return Artifact(value, key)
+                fault = "being replaced by another process"
+        if warn:
+            warnings.warn(f"{file} is {fault}; stage {name} is computed again.", DamagedArtifact, stacklevel=3)
+        return None
+
+    def _computed(
+        self, name: str, key: str, settings: Mapping[str, Any], compute: Callable[[], Value], codec: Codec[Value]
+    ) -> Artifact[Value]:
         start = time.perf_counter()
         value = compute()
         seconds = time.perf_counter() - start
+        file = self._file(name, codec)
         with atomic(file) as partial:
             codec.write(partial, value)
             checksum = file_checksum(partial)
-        self._manifest["stages"][name] = {
+        record = {
             "key": key,
             "file": str(file.relative_to(self.path)),
             "sha256": checksum,
             "seconds": round(seconds, 3),
             "settings": settings,
         }
-        self._write_manifest()
+        if not (self.path / MANIFEST).exists():
+            self.describe()
+        _write_json(record_file(self.path, name), record)
+        self._records[name] = record
         self.report(name, seconds)
         return Artifact(value, key)
 
-    def describe(self, **facts: Any) -> None:
-        """Put facts (settings, seeds, checksums, the command) into the manifest."""
-        self._manifest.update(facts)
-        self._write_manifest()
+    def _file(self, name: str, codec: Codec[Value]) -> Path:
+        return self.path / f"{name}{codec.suffix}"
 
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """What `manifest.json` says."""
-        return self._manifest
-
-    def __enter__(self) -> "RunFolder":
-        from filelock import FileLock, Timeout
-
-        self._lock = FileLock(self.path / ".lock")
+    def _record(self, name: str) -> Mapping[str, Any] | None:
+        """What is on record of a stage now; records that cannot be read count as none."""
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise BlockingIOError(
-                f"another holdfast process is working in {self.path}; wait for it, or choose another folder with --run."
-            ) from None
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def _is_whole(self, name: str, file: Path, record: Mapping[str, Any]) -> bool:
-        if file.is_file() and file_checksum(file) == record["sha256"]:
-            return True
-        state = "damaged (its checksum differs from the manifest)" if file.exists() else "missing"
-        warnings.warn(f"{file} is {state}; stage {name} is computed again.", DamagedArtifact, stacklevel=3)
-        return False
+            return read_record(record_file(self.path, name), name)
+        except (FileNotFoundError, NotADirectoryError):
+            return self._older.get(name)
+        except ValueError as error:
+            warnings.warn(f"{error} It is computed again.", DamagedArtifact, stacklevel=4)
+            return None
 
     def _check_writable(self) -> None:
         try:
@@ -148,31 +220,25 @@ class RunFolder:
                 f"the run folder {self.path} cannot be written ({error.strerror}); choose another one with --run."
             ) from error
 
-    def _read_manifest(self) -> dict[str, Any]:
-        file = self.path / "manifest.json"
+    def _read_facts(self) -> dict[str, Any]:
+        """The manifest with the records that lie in it, as in the first schema, and nothing of `stages/`."""
         fresh = {"schema": SCHEMA, "versions": versions(), "stages": {}}
-        if not file.exists():
-            return fresh
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            known = found["schema"] == SCHEMA and isinstance(found["stages"], dict)
-        except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            warnings.warn(f"{file} cannot be read; the run starts afresh.", DamagedArtifact, stacklevel=3)
+            return read_manifest(self.path, records=False) | {"versions": versions()}
+        except FileNotFoundError:
             return fresh
-        return found | {"versions": versions()}
-
-    def _write_manifest(self) -> None:
-        with atomic(self.path / "manifest.json") as partial:
-            partial.write_text(json.dumps(self._manifest, indent=1, default=str), encoding="utf-8")
+        except LaterSchema:
+            raise
+        except ValueError as error:
+            warnings.warn(f"{error} The run starts afresh.", DamagedArtifact, stacklevel=3)
+            return fresh
 
 
 @contextmanager
 def atomic(file: Path) -> Iterator[Path]:
     """Yield a path to write to; it takes the place of `file` only when the block ends without an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
+    partial = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         yield partial
         with partial.open("rb+") as handle:
@@ -180,6 +246,11 @@ def atomic(file: Path) -> Iterator[Path]:
         os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    with atomic(file) as partial:
+        partial.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
 
 
 def file_checksum(file: Path) -> str:

@@ -1,19 +1,18 @@
 """Runs: finding run folders, checking their files against their manifests, and removing what no manifest names."""
 
-import json
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from holdfast.studies.run_folder import SCHEMA, RunFolder, file_checksum
+from holdfast.studies.manifest import MANIFEST, RECORD, read_manifest, read_record, record_file
+from holdfast.studies.run_folder import RunFolder, file_checksum
 
-STAGE_FILES = {
-    ".json",
-    ".parquet",
-    ".safetensors",
-}  # what codecs write; nothing else is ever removed, but partial files
+STAGE_FILES = {".json", ".parquet", ".safetensors"}  # what codecs write; nothing else is ever removed, but
+PARTIAL = ".partial"  # halves of interrupted writes
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Run:
         path: the folder.
         manifest: what `manifest.json` says.
         bytes: of all its files together.
-        changed: when the manifest was last written.
+        changed: when any of them was last written.
     """
 
     path: Path
@@ -61,23 +60,18 @@ def open_run(path: Path) -> Run:
         FileNotFoundError: there is no run in this folder.
         ValueError: its manifest cannot be read, or is of a later version of holdfast.
     """
-    file = Path(path) / "manifest.json"
+    file = Path(path) / MANIFEST
     if not file.is_file():
         raise FileNotFoundError(
-            f"there is no run in {path} (no manifest.json); `holdfast runs list` shows those there are."
+            f"there is no run in {path} (no {MANIFEST}); `holdfast runs list` shows those there are."
         )
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        schema, stages = int(manifest["schema"]), manifest["stages"]
-        sound = all(isinstance(r["file"], str) and r["sha256"] and r["seconds"] >= 0 for r in stages.values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is not the manifest of a run ({type(error).__name__}: {error}).") from error
-    if not sound:
-        raise ValueError(f"{file} is not the manifest of a run (a stage without file, checksum or seconds).")
-    if schema > SCHEMA:
-        raise ValueError(f"{file} has schema {schema}; this version of holdfast knows those up to {SCHEMA}.")
-    size = sum(f.stat().st_size for f in file.parent.rglob("*") if f.is_file())
-    return Run(file.parent, manifest, size, datetime.fromtimestamp(file.stat().st_mtime, UTC))
+    manifest = read_manifest(file.parent)
+    size, changed = 0, file.stat().st_mtime
+    for other in file.parent.rglob("*"):
+        with suppress(FileNotFoundError):  # a process at work there may have moved it
+            if other.is_file():
+                size, changed = size + other.stat().st_size, max(changed, other.stat().st_mtime)
+    return Run(file.parent, manifest, size, datetime.fromtimestamp(changed, UTC))
 
 
 def verify_run(run: Run) -> dict[str, str]:
@@ -86,30 +80,49 @@ def verify_run(run: Run) -> dict[str, str]:
 
 
 def leftovers(run: Run) -> Iterator[Path]:
-    """Files of stages that the manifest does not name (any more), and halves of interrupted writes."""
+    """Files of stages that no record names (any more), and halves of interrupted writes."""
     named = {(run.path / record["file"]).resolve() for record in run.stages.values()}
-    named.add((run.path / "manifest.json").resolve())
+    named |= {record_file(run.path, name).resolve() for name in run.stages} | {(run.path / MANIFEST).resolve()}
     for file in sorted(run.path.rglob("*")):
-        stage = file.suffix in STAGE_FILES or file.name.endswith(".partial")
-        if stage and file.is_file() and not file.is_symlink() and file.resolve() not in named:
+        stage = file.suffix in STAGE_FILES or file.suffix == PARTIAL
+        hidden = any(part.startswith(".") for part in file.relative_to(run.path).parts[:-1])  # where a stage works
+        if stage and not hidden and file.is_file() and not file.is_symlink() and file.resolve() not in named:
             yield file
 
 
-def remove_leftovers(run: Run) -> int:
-    """Delete them, under the run's lock, and folders left empty; how many bytes were freed.
+def remove_leftovers(run: Run) -> tuple[int, int]:
+    """Delete them, and folders left empty; how many files and bytes. What a process is writing now stays."""
+    folder = RunFolder(run.path)
+    count = freed = 0
+    for file in leftovers(run):
+        stage = _stage_of(run, file)
+        try:
+            with folder.locked(stage, wait=False):
+                if not _is_named(run, stage, file):  # a process may have finished it a moment ago
+                    size = file.stat().st_size
+                    file.unlink()
+                    count, freed = count + 1, freed + size
+        except BlockingIOError:
+            continue
+    for left in sorted((f for f in run.path.rglob("*") if f.is_dir()), reverse=True):
+        if not any(left.iterdir()):  # locks stay: to remove one while another process waits for it would make two
+            left.rmdir()
+    return count, freed
 
-    Raises:
-        BlockingIOError: another process is working in the folder.
-    """
-    with RunFolder(run.path):
-        freed = 0
-        for file in leftovers(open_run(run.path)):
-            freed += file.stat().st_size
-            file.unlink()
-        for folder in sorted((f for f in run.path.rglob("*") if f.is_dir()), reverse=True):
-            if not any(folder.iterdir()):
-                folder.rmdir()
-    return freed
+
+def _stage_of(run: Run, file: Path) -> str:
+    """The stage whose lock protects a file: that of its name, before a half is called a half."""
+    whole = re.sub(r"^\.(.+?)(\.\d+-[0-9a-f]+)?(\.partial)+$", r"\1", file.name)
+    stem = whole.removesuffix(RECORD) if whole.endswith(RECORD) else Path(whole).stem
+    return file.with_name(stem).relative_to(run.path).as_posix()
+
+
+def _is_named(run: Run, stage: str, file: Path) -> bool:
+    try:
+        record = read_record(record_file(run.path, stage), stage)
+    except (OSError, ValueError):
+        return False
+    return file in (run.path / record["file"], record_file(run.path, stage))
 
 
 def _state(run: Run, record: dict[str, Any]) -> str:

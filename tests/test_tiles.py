@@ -1,11 +1,18 @@
 """Tiles cover all draws and images exactly once, whatever the budget."""
 
+import os
+import subprocess
+import sys
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from holdfast.tiles import TILE, activation_bytes, tile_shape, tiles
+from holdfast import explanations
+from holdfast.ensemble import Ensemble
+from holdfast.tiles import TILE, OutOfMemory, Tile, Walk, activation_bytes, tile_shape, tiles
 
 
 @given(
@@ -30,3 +37,101 @@ def test_a_tile_does_not_depend_on_a_budget_of_a_tile_or_more(pair, draws, image
 def test_activations_are_counted():
     network = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5))
     assert activation_bytes(network, torch.rand(1, 10)) == 4 * (10 + 20 + 20 + 5)
+
+
+class Small(nn.Module):
+    """A network on a device that has room for so many images at once."""
+
+    def __init__(self, room):
+        super().__init__()
+        self.room, self.layers = room, nn.Sequential(nn.Linear(6, 9), nn.Softplus(), nn.Linear(9, 4))
+
+    def forward(self, x):
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return self.layers(x)
+
+
+CALLS = {
+    "logits": lambda e, x: e.logits(x),
+    "value and gradient": lambda e, x: e.value_and_gradient(x, lambda z, rows: (z[..., 0] * z[..., 1]).sum(0))[1],
+    "saliency": lambda e, x: explanations.saliency(e, x, 1),
+    "integrated gradients": lambda e, x: explanations.integrated_gradients(e, x, 1, steps=5),
+    "log predictive": lambda e, x: explanations.saliency(e, x, 1, of="log_predictive"),
+    "deep_lift": lambda e, x: explanations.deep_lift(e, x, 1),
+    "lrp": lambda e, x: explanations.lrp(e, x, 1),
+    "lrp, median": lambda e, x: explanations.lrp(e, x, 1, reduce="median"),
+    "strongest units": lambda e, x: explanations.strongest_units(e, x, "layers.0"),
+    "gradient of mean maps": lambda e, x: explanations.mean_map_gradient(e, x, lambda maps, _: maps[:, 0], 1)[1],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_out_of_memory_halves_the_tile_goes_on_and_says_so(name):
+    torch.manual_seed(0)
+    roomy = Ensemble.from_networks([Small(10_000) for _ in range(3)])
+    cramped = Ensemble(Ensemble.from_networks(Small(10)).network, roomy.weights)
+    x = torch.rand(37, 6)
+    wanted = CALLS[name](roomy, x)
+    with pytest.warns(OutOfMemory, match=r"out of memory with \d draws x \d+ images .* half as many"):
+        found = CALLS[name](cramped, x)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_images_are_halved_first_then_draws_and_the_halves_stay():
+    tried = []
+
+    def work(block):
+        size = max(len(range(7)[t.draws]) * len(range(10)[t.images]) for t in block)
+        tried.append(size)
+        if size > 3:
+            raise torch.OutOfMemoryError("full")
+        return [(d, i) for t in block for d in range(7)[t.draws] for i in range(10)[t.images]]
+
+    blocks = [[Tile(slice(0, 5), slice(0, 4)), Tile(slice(5, 7), slice(0, 4))], [Tile(slice(0, 7), slice(4, 6))]]
+    with pytest.warns(OutOfMemory):
+        pairs = [pair for _, found in Walk().blocks(blocks, work) for pair in found]
+    assert sorted(pairs) == [(d, i) for d in range(7) for i in range(6)]
+    assert [s for s in tried if s > 3] == [20, 10, 5, 4]  # what did not fit is not tried again
+
+
+def test_what_cannot_be_halved_and_other_errors_are_raised():
+    def full(block):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore lines")
+
+    one = [[Tile(slice(0, 1), slice(0, 1))]]
+    with pytest.raises(MemoryError, match=r"one draw on one image at a time \(CUDA out of .*GiB.\); hand"):
+        list(Walk().blocks(one, full))
+    with pytest.raises(RuntimeError, match="size of tensor a"):
+        list(Walk().blocks([[Tile(slice(0, 4), slice(0, 4))]], lambda block: torch.zeros(2) + torch.zeros(3)))
+
+
+def test_a_limited_address_space_is_survived():
+    """The allocator itself refuses here: tiles of 32 MiB where 8 MiB are free."""
+    script = """
+import resource, warnings
+from pathlib import Path
+import torch
+from torch import nn
+from holdfast.ensemble import Ensemble
+from holdfast.tiles import OutOfMemory
+
+torch.set_num_threads(1)
+wide = nn.Sequential(nn.Linear(64, 4096), nn.ReLU(), nn.Linear(4096, 10))
+ensemble, x = Ensemble.from_networks(wide), torch.rand(6000, 64)
+with torch.no_grad():
+    wanted = torch.cat([wide(part) for part in x.split(100)])
+ensemble.logits(x[:1])
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (8 << 20),) * 2)
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    found = ensemble.logits(x)[0]
+assert torch.allclose(found, wanted, atol=1e-5)
+assert [w for w in said if w.category is OutOfMemory], said
+print(*(w.message for w in said), sep="\\n")
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "going on with half as many" in done.stdout

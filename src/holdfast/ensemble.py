@@ -22,7 +22,7 @@ from torch.func import functional_call
 
 from holdfast import bank_file
 from holdfast.checks import check_images
-from holdfast.tiles import MEMORY, Tile, activation_bytes, tiles
+from holdfast.tiles import MEMORY, Tile, Walk, activation_bytes, tiles
 
 Objective = Callable[[Tensor, slice], Tensor]  # (logits [S, b, C], which images) -> one value per image [b]
 
@@ -146,9 +146,14 @@ class Ensemble:
     def logits(self, x: Tensor, *, memory: int = MEMORY) -> Tensor:
         """Logits `[S, B, C]` of images `[B, ...]` under every draw, computed tile by tile without gradients."""
         check_images("Ensemble.logits", x)
+        cut, found = (tile for block in self.tiles(x, memory) for tile in block), None
         with torch.no_grad():
-            blocks = [self._block(x, block) for block in self.tiles(x, memory)]
-        return torch.cat(blocks, 1) if len(blocks) > 1 else blocks[0]
+            for tile, part in Walk().tiles(cut, lambda tile: self.call(x[tile.images], tile.draws)):
+                if part.shape[:2] == (len(self), len(x)):
+                    return part
+                found = part.new_empty(len(self), len(x), *part.shape[2:]) if found is None else found
+                found[tile.draws, tile.images] = part
+        return found
 
     def log_predictive(self, x: Tensor, *, memory: int = MEMORY) -> Tensor:
         """Log probabilities `[B, C]` of the Bayesian model average, see `log_predictive`."""
@@ -173,10 +178,12 @@ class Ensemble:
             values `[B]` and gradient `[B, ...]`.
         """
         values, gradient = [], torch.empty_like(x)
-        for block in self.tiles(x, memory):
+        cut = list(self.tiles(x, memory))
+
+        def one(block: list[Tile]) -> tuple[Tensor, Tensor]:
             images = block[0].images
             t = x[images].detach().requires_grad_()
-            keep = len(self) * len(t) * self.pair_bytes(x) <= memory
+            keep = block in cut and len(self) * len(t) * self.pair_bytes(x) <= memory  # halves had no room for graphs
             with torch.enable_grad():  # also where the graph is dropped at once: the bits must not depend on it
                 outputs = [self.call(t, tile.draws) if keep else self.call(t, tile.draws).detach() for tile in block]
                 logits = torch.cat([o.detach() for o in outputs]).requires_grad_()
@@ -186,8 +193,11 @@ class Ensemble:
                 for tile, output in zip(block, outputs, strict=True):
                     output = output if keep else self.call(t, tile.draws)
                     total += torch.autograd.grad(output, t, back[tile.draws])[0]
-            values.append(value.detach())
-            gradient[images] = total
+            return value.detach(), total
+
+        for block, (value, total) in Walk().blocks(cut, one):
+            values.append(value)
+            gradient[block[0].images] = total
         return torch.cat(values), gradient
 
     def tiles(self, x: Tensor, memory: int = MEMORY) -> Iterable[list[Tile]]:
@@ -217,10 +227,6 @@ class Ensemble:
     @cached_property
     def _pair_bytes(self) -> dict[tuple, int]:
         return {}
-
-    def _block(self, x: Tensor, block: list[Tile]) -> Tensor:
-        parts = [self.call(x[tile.images], tile.draws) for tile in block]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def save(self, path: str | os.PathLike, *, data: Mapping[str, Any] | None = None) -> Path:
         """Write a bank: weights, diagnostics and a manifest in one safetensors file, see `holdfast.bank_file`.

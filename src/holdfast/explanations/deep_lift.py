@@ -22,7 +22,7 @@ from holdfast.explanations.integrated_gradients import Baseline, baseline_image
 from holdfast.explanations.rescale import AtBaseline, AtImages, Slopes
 from holdfast.explanations.target import Of, Target, check_of, explained, settle
 from holdfast.progress import track
-from holdfast.tiles import MEMORY, tiles
+from holdfast.tiles import MEMORY, Tile, Walk, tiles
 
 NODES = 64  # of the quadrature between the two outputs, for numbers that are not linear in the logits
 
@@ -72,7 +72,8 @@ def deep_lift(
         weight = _average_weights(ensemble, x, start, target, memory, create_graph) if average else None
         maps = x.new_zeros(1 if average else len(ensemble), *x.shape)
         cut = [t for block in tiles(4 * ensemble.pair_bytes(x), len(ensemble), len(x), memory) for t in block]
-        for tile in track(cut, "deep_lift"):
+
+        def one(tile: Tile) -> Tensor:
             images = x[tile.images], start[tile.images]
             logits, at_start, linear, leaf = _passes(ensemble, *images, tile.draws, create_graph)
             if average:
@@ -80,7 +81,9 @@ def deep_lift(
             else:
                 back = _output_weights(of, logits, at_start, target[tile.images], create_graph)
             (slope,) = torch.autograd.grad(linear, leaf, back, create_graph=create_graph)
-            found = (images[0] - images[1]) * slope
+            return (images[0] - images[1]) * slope
+
+        for tile, found in Walk().tiles(track(cut, "deep_lift"), one):
             maps[slice(1) if average else tile.draws, tile.images] += found.sum(0, keepdim=True) if average else found
     return maps
 

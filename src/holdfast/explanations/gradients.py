@@ -18,7 +18,7 @@ from torch.func import functional_call
 from holdfast.ensemble import Ensemble
 from holdfast.explanations.target import Of, check_of, explained
 from holdfast.progress import track
-from holdfast.tiles import Tile, tile_shape, tiles
+from holdfast.tiles import Tile, Walk, tile_shape, tiles
 
 Points = Callable[[range], Tensor]  # numbers of some points -> those points of all images, [k, B, *image]
 
@@ -64,15 +64,21 @@ def weighted_gradients(
             at = points(numbers)
             at = at if create_graph else at.detach()
             weight = at.new_tensor([weights[k] for k in numbers])
-            yield from ((at[:, tile.images], weight, tile) for tile in cut)
+            yield from ((at, weight, tile) for tile in cut)
 
     gradient = _average_gradient if average else _gradient_per_draw
-    maps = x.new_zeros(draws, *x.shape)
+
+    def weighted(at: Tensor, weight: Tensor, tile: Tile) -> Tensor:
+        labels = target[tile.images].repeat(len(at))
+        found = gradient(call, ensemble, at.flatten(0, 1), labels, tile.draws, of, create_graph, memory)
+        return torch.einsum("k,sk...->s...", weight, found.unflatten(1, at.shape[:2]))
+
+    maps, walk = x.new_zeros(draws, *x.shape), Walk()
     with torch.enable_grad() if create_graph else torch.no_grad():
-        for at, weight, tile in track(pieces(), call, len(cut) * -(-len(weights) // folded)):
-            labels = target[tile.images].repeat(len(at))
-            found = gradient(call, ensemble, at.flatten(0, 1), labels, tile.draws, of, create_graph, memory)
-            maps[tile.draws, tile.images] += torch.einsum("k,sk...->s...", weight, found.unflatten(1, at.shape[:2]))
+        for at, weight, whole in track(pieces(), call, len(cut) * -(-len(weights) // folded)):
+            work = lambda tile, at=at, weight=weight: weighted(at[:, tile.images], weight, tile)
+            for tile, found in walk.tiles([whole], work):
+                maps[tile.draws, tile.images] += found
     return maps
 
 

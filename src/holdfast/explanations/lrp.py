@@ -25,7 +25,7 @@ from holdfast.explanations.relevance.starts import Start, check_start
 from holdfast.explanations.relevance.tape import module_names
 from holdfast.explanations.target import as_ensemble, check_fit
 from holdfast.progress import track
-from holdfast.tiles import MEMORY, Tile
+from holdfast.tiles import MEMORY, Tile, Walk
 
 Maps = Tensor | dict[str, Tensor]
 _CLASS_COUNTS: WeakKeyDictionary[Ensemble, dict[tuple, int]] = WeakKeyDictionary()
@@ -129,11 +129,13 @@ def strongest_units(ensemble: Ensemble | nn.Module, x: Tensor, layer: str, *, me
         t = trace("strongest_units", ensemble.network, weights, images, [layer], names, stop=True)
         return t.values[layer].flatten(1).argmax(1)
 
+    def strongest(tile: Tile) -> Tensor:
+        return torch.vmap(one, (0, None))({k: v[tile.draws] for k, v in ensemble.weights.items()}, x[tile.images])
+
     found = torch.empty(len(ensemble), len(x), dtype=torch.int64, device=x.device)
     with torch.no_grad():
-        for tile in _tracked(pieces(ensemble, x, memory)):
-            weights = {k: v[tile.draws] for k, v in ensemble.weights.items()}
-            found[tile.draws, tile.images] = torch.vmap(one, (0, None))(weights, x[tile.images])
+        for tile, units in Walk().tiles(_tracked(pieces(ensemble, x, memory)), strongest):
+            found[tile.draws, tile.images] = units
     return found
 
 
@@ -141,8 +143,9 @@ def strongest_units(ensemble: Ensemble | nn.Module, x: Tensor, layer: str, *, me
 def _all_draws(explain: Explainer, x: Tensor, targets: dict, memory: int) -> dict[str, Tensor]:
     maps: dict[str, Tensor] = {}
     draws = len(explain.ensemble)
-    for tile in _tracked(pieces(explain.ensemble, x, memory, explain.maps_per_image)):
-        for name, part in explain(x[tile.images], _at(targets, tile), tile.draws).items():
+    work = lambda tile: explain(x[tile.images], _at(targets, tile), tile.draws)
+    for tile, explained in Walk().tiles(_tracked(pieces(explain.ensemble, x, memory, explain.maps_per_image)), work):
+        for name, part in explained.items():
             if name not in maps:
                 maps[name] = part.new_empty((draws, len(x), *part.shape[2:]))
             maps[name][tile.draws, tile.images] = part
@@ -163,27 +166,33 @@ def _with_graph(explain: Explainer, x: Tensor, targets: dict, memory: int) -> di
 def _reduced(explain: Explainer, x: Tensor, targets: dict, kind: Reduction, memory: int) -> dict[str, Tensor]:
     """Reduce block by block; in several passes over a block where its draws do not fit into memory."""
     done: dict[str, list[Tensor]] = {}
-    for block in track(pieces(explain.ensemble, x, memory, explain.maps_per_image), "explaining"):
-        results: dict[str, list[Tensor]] = {}
-        passes, part = 1, 0
-        while part < passes:
-            streams, shapes = {}, {}
-            for tile in block:
-                for name, maps in explain(x[tile.images], _at(targets, tile), tile.draws).items():
-                    shapes[name] = maps.shape[1:]
-                    size = maps[0].numel() * maps.element_size()
-                    entries = maps[0, 0].numel()
-                    passes = max(passes, min(entries, parts(kind, len(explain.ensemble), size, memory)))
-                    stream = streams.setdefault(name, kind.stream())
-                    stream.add(maps.flatten(2).tensor_split(passes, -1)[part])
-            for name, stream in streams.items():
-                results.setdefault(name, []).append(stream.result())
-            part += 1
-        for name, found in results.items():
-            joined = torch.cat(found, -1)
-            done.setdefault(name, []).append(joined.unflatten(-1, shapes[name][1:]))
+    blocks = track(pieces(explain.ensemble, x, memory, explain.maps_per_image), "explaining")
+    for _, results in Walk().blocks(blocks, lambda block: _reduced_block(explain, x, targets, kind, memory, block)):
+        for name, reduced in results.items():
+            done.setdefault(name, []).append(reduced)
     image_axis = 1 if getattr(kind, "q", (0,))[1:] else 0
-    return {name: torch.cat(blocks, image_axis) for name, blocks in done.items()}
+    return {name: torch.cat(found, image_axis) for name, found in done.items()}
+
+
+def _reduced_block(
+    explain: Explainer, x: Tensor, targets: dict, kind: Reduction, memory: int, block: list[Tile]
+) -> dict[str, Tensor]:
+    results: dict[str, list[Tensor]] = {}
+    passes, part = 1, 0
+    while part < passes:
+        streams, shapes = {}, {}
+        for tile in block:
+            for name, maps in explain(x[tile.images], _at(targets, tile), tile.draws).items():
+                shapes[name] = maps.shape[1:]
+                size = maps[0].numel() * maps.element_size()
+                entries = maps[0, 0].numel()
+                passes = max(passes, min(entries, parts(kind, len(explain.ensemble), size, memory)))
+                stream = streams.setdefault(name, kind.stream())
+                stream.add(maps.flatten(2).tensor_split(passes, -1)[part])
+        for name, stream in streams.items():
+            results.setdefault(name, []).append(stream.result())
+        part += 1
+    return {name: torch.cat(found, -1).unflatten(-1, shapes[name][1:]) for name, found in results.items()}
 
 
 def _tracked(blocks: list[list[Tile]]) -> Iterator[Tile]:

@@ -23,7 +23,7 @@ from holdfast.explanations.relevance.rules import Epsilon, Rule
 from holdfast.explanations.relevance.starts import Start, check_start
 from holdfast.explanations.target import as_ensemble, check_fit
 from holdfast.progress import track
-from holdfast.tiles import MEMORY, Tile
+from holdfast.tiles import MEMORY, Tile, Walk
 
 MapObjective = Callable[[Tensor, slice], Tensor]  # (mean maps [b, *image], which images) -> one value per image [b]
 
@@ -65,9 +65,10 @@ def mean_map_gradient(
     rules = composite("mean_map_gradient", rule, ensemble.network)
     explain = Explainer(ensemble, rules, start, [INPUT], nonneg=bool((x >= 0).all()))
     values, gradient = [], torch.empty_like(x)
-    for block in track(list(ensemble.tiles(x, memory)), "gradient of maps"):
-        images = block[0].images
-        value, gradient[images] = _block(explain, x[images], targets[:, images], objective, block)
+    blocks = track(list(ensemble.tiles(x, memory)), "gradient of maps")
+    at = lambda block: (x[block[0].images], targets[:, block[0].images])
+    for block, (value, slope) in Walk().blocks(blocks, lambda block: _block(explain, *at(block), objective, block)):
+        gradient[block[0].images] = slope
         values.append(value)
     return torch.cat(values), gradient
 

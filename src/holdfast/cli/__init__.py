@@ -1,4 +1,4 @@
-"""The command line: `holdfast demo`, `diagnose`, `data`, `runs`. Each command is one file of this folder.
+"""The command line: `holdfast demo`, `diagnose`, `reproduce`, `data`, `runs`. Each command is one file of this folder.
 
 Commands import what they need when they run, so that `holdfast --help` answers at once.
 """
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import data, demo, diagnose, runs
+from holdfast.cli import data, demo, diagnose, reproduce, runs
 
 app = typer.Typer(
     help="Do a network's explanations hold under attack, and does a Bayesian treatment make them hold?",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command(name="demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command(name="diagnose", epilog=diagnose.EXAMPLES)(diagnose.diagnose)
+app.command(name="reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 

@@ -11,6 +11,7 @@ from holdfast.networks.conv import conv
 from holdfast.networks.fc2 import fc2
 from holdfast.networks.filter_response import FilterResponseNorm
 from holdfast.networks.initialise import initialise
+from holdfast.networks.learnable import learnable_layers
 from holdfast.networks.lenet import lenet
 from holdfast.networks.normalise import Normalise, normalised
 from holdfast.networks.published import PUBLISHED, Published, load_published
@@ -33,6 +34,7 @@ __all__ = [
     "conv",
     "fc2",
     "initialise",
+    "learnable_layers",
     "lenet",
     "load_published",
     "load_trained",

@@ -48,6 +48,26 @@ class EnsembleCodec:
 
 
 @dataclass(frozen=True)
+class BankCodec:
+    """An `Ensemble` as a bank whose architecture is built again from its recipe."""
+
+    suffix: str = ".safetensors"
+
+    def write(self, file: Path, value: Ensemble) -> None:
+        """Write weights and diagnostics."""
+        value.save(file)
+
+    def read(self, file: Path) -> Ensemble:
+        """Read weights and diagnostics."""
+        from holdfast.banks import Bank
+        from holdfast.networks import rebuild
+
+        bank = Bank.open(file)
+        network = rebuild(bank.manifest["architecture"]["recipe"])
+        return Ensemble.load(file, network)
+
+
+@dataclass(frozen=True)
 class TensorsCodec:
     """Named tensors, and facts about them as JSON, as safetensors."""
 

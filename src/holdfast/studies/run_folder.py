@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -91,6 +92,8 @@ class RunFolder:
         compute: Callable[[], Value],
         codec: Codec[Value],
         rooms: tuple[str, ...] = (),
+        *,
+        wait: bool = True,
     ) -> Artifact[Value]:
         """Read a finished stage back, or compute it and keep it.
 
@@ -100,19 +103,29 @@ class RunFolder:
             compute: makes the value.
             codec: how the value is written and read.
             rooms: folders of holdfast whose code the stage runs; a change of that code makes a new key.
+            wait: for another process that computes the same stage.
+
+        Raises:
+            BlockingIOError: another process computes it, and `wait` is false.
         """
         check_stage_name(name)
-        numerics = {package: version(package) for package in NUMERICS}
-        key = _key({"stage": name, "settings": settings, "code": code_checksum(rooms), "versions": numerics})
+        key = stage_key(name, settings, rooms)
         found = self._finished(name, key, codec)
         if found is None:
-            with self.locked(name):
+            with self.locked(name, wait=wait):
                 found = self._finished(name, key, codec, warn=True)  # by the process that this one waited for
                 if found is None:
                     return self._computed(name, key, settings, compute, codec)
         self.reused.append(name)
         self.report(name, None)
         return found
+
+    def finished(
+        self, name: str, settings: Mapping[str, Any], codec: Codec[Value], rooms: tuple[str, ...] = ()
+    ) -> Artifact[Value] | None:
+        """Read a stage back if it is finished and whole; arguments as in `stage`."""
+        check_stage_name(name)
+        return self._finished(name, stage_key(name, settings, rooms), codec)
 
     def describe(self, **facts: Any) -> None:
         """Put facts (settings, seeds, checksums, the command) into the manifest."""
@@ -259,8 +272,9 @@ def file_checksum(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def code_checksum(rooms: tuple[str, ...]) -> str:
-    """The sha256 over the source of some rooms and of the root files that all rooms use."""
+@cache
+def _code_checksum(rooms: tuple[str, ...]) -> str:
+    """The sha256 over the source of some rooms and of the root files that all rooms use, read once in a process."""
     home = Path(holdfast.__file__).parent
     files = [home / f for f in ROOT_FILES] + [f for room in rooms for f in (home / room).rglob("*.py")]
     digest = hashlib.sha256()
@@ -269,11 +283,14 @@ def code_checksum(rooms: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
+def stage_key(name: str, settings: Mapping[str, Any], rooms: tuple[str, ...]) -> str:
+    """The sha256 of everything that a stage depends on, in hexadecimal."""
+    numerics = {package: version(package) for package in NUMERICS}
+    content = {"stage": name, "settings": settings, "code": _code_checksum(rooms), "versions": numerics}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     packages = {p: version(p) for p in ("torch", "numpy", "scipy", "statsmodels", "safetensors")}
     return {"holdfast": holdfast.__version__, "python": platform.python_version(), **packages}
-
-
-def _key(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

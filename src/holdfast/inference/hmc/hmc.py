@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from holdfast.checks import check_count
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble
 from holdfast.inference.hmc.approach import approach
@@ -38,6 +39,7 @@ from holdfast.inference.priors import EmpCov, Prior, StudentT, as_prior, random_
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import train_members
 from holdfast.inference.training import as_ensemble, check_problem, check_temperature
+from holdfast.tiles import MEMORY
 
 NAMED = {"student_t": StudentT(), "emp_cov": EmpCov()}
 
@@ -56,6 +58,8 @@ def hmc(
     mass: Mass | None = None,
     precision: Precision = "auto",
     folder: str | os.PathLike | None = None,
+    processes: int | None = None,
+    memory: int = MEMORY,
 ) -> Ensemble:
     """Sample a network's posterior given all images.
 
@@ -76,6 +80,11 @@ def hmc(
             float64 sums whatever it is. "auto" is bfloat16 on CPUs with units for it, TF32 on GPUs.
         folder: where checkpoints are kept; called again with the same arguments, a run goes on from there, with the
             same bytes; `draws` may differ. None for a temporary one.
+        processes: how many chains may run at once on a CPU, in a process each; None for one per core, 1 for all of
+            them one after the other in this one. The answer is the same.
+        memory: budget in bytes for the work of one moment, of each chain that has a process of its own: a block of
+            images, its activations and what goes back through them. The images and some vectors of the weights' length
+            come on top. A budget too small for the usual blocks makes them smaller, and the last bits may differ.
 
     Returns:
         the kept draws of chain 0, then of chain 1, and so on, rejected repeats included. Diagnostics: acceptance,
@@ -92,11 +101,14 @@ def hmc(
     6
     """
     call = "inference.hmc"
+    if processes is not None:
+        check_count(call, "processes", processes)
     given = {"chains": chains, "draws": draws, "trajectory": trajectory, "mass": mass}
     plan = replace(plan_of(call, preset), **{k: v for k, v in given.items() if v is not None})
     check_problem(call, network, data)
     _check_layers(call, network)
     check_temperature(call, temperature)
+    check_count(call, "memory", memory, high=2**63)
     shape = NAMED.get(prior, prior) if isinstance(prior, str) else prior
     believed = as_prior(call, shape.base if isinstance(shape, StudentT | EmpCov) else shape)
     _check_plain(call, network, plan, shape)
@@ -111,8 +123,8 @@ def hmc(
     with _home(folder, settings, network, data) as home:
         start = _starts(call, network, data, seed, plan, believed, home)
         start = _approached(network, data, start, believed, temperature, seed, plan, home)
-        problem = _problem(network, data, start, shape, believed, temperature, seed, plan, chosen, home)
-        runs = run_all(problem)
+        problem = _problem(network, data, start, shape, believed, temperature, seed, plan, chosen, home, memory)
+        runs = run_all(replace(problem, processes=processes))
     weights = _weights(runs, problem)
     fixed = {k: v.repeat_interleave(plan.draws, 0) for k, v in problem.fixed.items()}
     names = [k for k, _ in (*network.named_parameters(), *network.named_buffers())]
@@ -145,6 +157,7 @@ def _problem(
     plan: Plan,
     precision: str,
     home: Path,
+    memory: int,
 ) -> Problem:
     scales = {k: s * temperature**0.5 for k, s in random_parameters(network, believed).items()}
     architecture = copy.deepcopy(network).to(data.images.device, data.images.dtype)
@@ -156,7 +169,9 @@ def _problem(
     if inputs:
         z.clamp_(-4, 4)  # a fit under another prior may lie where this one has no mass
     degrees = shape.degrees if isinstance(shape, StudentT) else None
-    return Problem(architecture, data, coordinates, z, fixed, seeds, seed, plan, temperature, precision, home, degrees)
+    return Problem(
+        architecture, data, coordinates, z, fixed, seeds, seed, plan, temperature, precision, home, memory, degrees
+    )
 
 
 def _input_root(network: nn.Module, data: Split, shape: EmpCov) -> dict[str, Tensor]:

@@ -44,8 +44,10 @@ class Problem:
         seeds: of each chain.
         seed: of the run.
         plan, temperature, precision: settings.
+        memory: budget in bytes for a block of images.
         degrees: of a Student-t prior, or None for a normal one.
         folder: where the checkpoints are.
+        processes: how many may work at once on a CPU, None for one per core.
     """
 
     network: nn.Module
@@ -59,7 +61,9 @@ class Problem:
     temperature: float
     precision: str
     folder: Path
+    memory: int
     degrees: float | None = None
+    processes: int | None = None
 
 
 def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
@@ -84,6 +88,7 @@ def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
             fixed={k: v[rows] for k, v in problem.fixed.items()},
             temperature=problem.temperature,
             precision=problem.precision,
+            memory=problem.memory,
         )
         if problem.degrees is not None:
             density = HeavyTails(density, problem.degrees, problem.temperature)
@@ -103,14 +108,14 @@ def run_all(problem: Problem) -> list[Run]:
     chains, device = len(problem.start), problem.start.device.type
     if chains == 1 or flops(problem) <= (STACKED_CPU if device == "cpu" else STACKED_GPU):
         return [_last(run_stack(problem, slice(0, chains)), problem.plan)]
-    if device != "cpu":
+    workers = min(chains, problem.processes or os.cpu_count() or 1)
+    if device != "cpu" or workers == 1:
         return [_last(run_stack(problem, slice(k, k + 1)), problem.plan) for k in range(chains)]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "problem.pt"
         torch.save(problem, file)
         context = get_context("spawn")
         stop = context.Event()
-        workers = min(chains, os.cpu_count() or 1)
         with ProcessPoolExecutor(workers, context, _begin_process, (stop,)) as pool:
             futures = [pool.submit(_run_chain, file, chain) for chain in range(chains)]
             try:

@@ -10,12 +10,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast import explanations, scores
 from holdfast.attacks import Attacked
 from holdfast.data import Split
 from holdfast.ensemble import Ensemble
+from holdfast.networks import learnable_layers
 from holdfast.studies.codecs import TableCodec
 from holdfast.studies.main_job.settings import ATTACKS, MainJob
 from holdfast.studies.result import INPUT
@@ -51,11 +52,6 @@ def mean_maps(ensemble: Ensemble, x: Tensor, target: Tensor, rule: str, memory: 
     """Mean over draws of the class relevance at the input and at the output of every hidden learnable layer."""
     layers = [INPUT, *learnable_layers(ensemble.network)[:-1]]
     return explanations.lrp(ensemble, x, target, rule=RULE[rule], layer=layers, reduce="mean", memory=memory)
-
-
-def learnable_layers(network: nn.Module) -> list[str]:
-    """Names of the linear and convolutional layers, in order."""
-    return [n for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)]
 
 
 def _score(

@@ -1,0 +1,156 @@
+"""`holdfast reproduce`: the papers' figures as published and as corrected, and a verdict for each claim."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from holdfast.studies.engine import Outcome
+    from holdfast.studies.reproduce.run import Reproduction
+
+EXAMPLES = """
+Examples:
+
+`holdfast reproduce` · the papers, their figures, their claims
+
+`holdfast reproduce BE-F3 --scale smoke` · one figure, both ways, in a minute
+
+`holdfast reproduce BE-F3 GA-T1 --scale laptop --data-dir ~/data --jobs 2` · two figures on all training images
+
+`holdfast reproduce all --scale smoke` · everything
+"""
+MARKS = {"holds": "green", "holds weaker": "yellow", "does not hold": "red", "untestable": "dim"}
+
+
+def reproduce(
+    figures: Annotated[
+        list[str] | None, typer.Argument(help="Studies such as BE-F3, or `all`; none: list them.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="`published`, `corrected`, or `both`.")] = "both",
+    scale: Annotated[str, typer.Option(help="`smoke`, `laptop` or `paper`.")] = "smoke",
+    jobs: Annotated[int, typer.Option(help="Processes at work; -1 for one per core.")] = -1,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data files.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder: results are kept there and reused. Default runs/reproduce-SCALE.")
+    ] = None,
+) -> None:
+    """Run figures of the papers as published and as corrected, and judge the papers' claims.
+
+    A call with the same settings reuses what is finished; so does a call after an interruption.
+    """
+    import time
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    if not figures:
+        _list(console)
+        return
+    from holdfast.studies.engine import Context, Store
+    from holdfast.studies.reproduce.rules import PRESETS
+    from holdfast.studies.reproduce.run import reproduce as run_studies
+    from holdfast.studies.reproduce.study import studies, study_of
+
+    if preset not in (*PRESETS, "both"):
+        raise ValueError(f"reproduce: --preset must be published, corrected or both, got {preset!r}.")
+    chosen = list(studies().values()) if figures == ["all"] else [study_of(name) for name in dict.fromkeys(figures)]
+    store = Store(run or Path(f"runs/reproduce-{scale}"), Context(data_dir=data_dir))
+    start = time.perf_counter()
+    with _Progress(console) as progress:
+        found = run_studies(
+            chosen, store, scale=scale, presets=PRESETS if preset == "both" else (preset,), jobs=jobs,
+            report=progress.report,
+        )  # fmt: skip
+    _tell(console, found)
+    reused = f", {progress.reused} of {progress.total} cells reused" if progress.reused else f", {progress.total} cells"
+    console.print(f"{time.perf_counter() - start:.0f} s{reused}. Kept in [bold]{escape(str(store.path))}[/].")
+    if progress.failed:
+        raise ValueError(f"reproduce: {progress.failed} cells failed; what did not need them is kept.")
+
+
+class _Progress:
+    """A bar with the cells that are left, and a line for what takes long or fails."""
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=console, transient=True)
+        self.task = self.bar.add_task("cells", total=None)
+        self.reused = self.failed = self.total = 0
+
+    def __enter__(self) -> "_Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def report(self, outcome: "Outcome", done: int, total: int) -> None:
+        from rich.markup import escape
+
+        self.total = total
+        self.reused += outcome.state == "reused"
+        self.bar.update(self.task, completed=done, total=total, description=outcome.cell.kind)
+        if outcome.state == "computed" and outcome.seconds >= 5:
+            self.bar.console.print(f"  {outcome.cell.name}  {outcome.seconds:.0f} s", style="dim", highlight=False)
+        if outcome.state == "failed":
+            self.failed += 1
+            self.bar.console.print(f"[red]failed[/] {outcome.cell.name}: {escape(outcome.message)}", highlight=False)
+
+
+def _list(console: "Console") -> None:
+    from rich.table import Table
+
+    from holdfast.studies.reproduce.claim import claims
+    from holdfast.studies.reproduce.study import PAPERS, studies
+
+    for paper, title in PAPERS.items():
+        own = [s for s in studies().values() if s.paper == paper]
+        if not own:
+            continue
+        table = Table(
+            title=f"{paper}: {title}", title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False
+        )
+        for study in own:
+            table.add_row(f"[bold]{study.id}[/]", study.figure, study.title)
+        for claim in claims().values():
+            if claim.paper == paper:
+                table.add_row(f"[cyan]{claim.id}[/]", "claim", claim.statement)
+        console.print(table)
+        console.print()
+    console.print(
+        "`holdfast reproduce BE-F3` runs one, `holdfast reproduce all` all; `--help` shows more.", style="dim"
+    )
+
+
+def _tell(console: "Console", found: "Reproduction") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    for (study, panel, preset), reason in found.missing.items():
+        console.print(f"[yellow]{study} {panel} {preset}[/]: {escape(reason)}", highlight=False)
+    table = Table(title=f"Claims, at the scale {found.scale!r}", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for column in ("claim", "paper", "as published", "corrected", "controls", "verdict"):
+        table.add_column(column, header_style="underline", overflow="fold")
+    for judgement in found.judgements:
+        style = MARKS[judgement.verdict]
+        table.add_row(f"[bold]{judgement.claim.id}[/]", "", "", "", "", f"[{style}]{judgement.verdict}[/]")
+        for finding in judgement.findings:
+            e, paper = finding.evidence, finding.evidence.paper
+            controls = ", ".join(f"{name} {number.value:+.2f}" for name, number, _ in finding.controls)
+            table.add_row(
+                f"  {escape(e.label)}", "" if paper is None else f"{paper:+.2f}", _number(finding.published),
+                _number(finding.corrected), controls, f"[{MARKS[finding.verdict]}]{finding.verdict}[/]",
+            )  # fmt: skip
+    console.print(table)
+
+
+def _number(estimate: object) -> str:
+    if estimate is None:
+        return ""
+    return f"{estimate.value:+.2f} \\[{estimate.low:+.2f}, {estimate.high:+.2f}]"

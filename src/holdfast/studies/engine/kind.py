@@ -1,0 +1,58 @@
+"""Kind: how cells of one name are computed, written and read. Each is a file of `holdfast.studies.cells`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from holdfast.studies.codecs import Codec
+from holdfast.tiles import MEMORY
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a computation may use but its result does not depend on.
+
+    Attributes:
+        data_dir: folder with data files; None for $HOLDFAST_DATA and the user's cache.
+        memory: budget in bytes for the work of one moment.
+        scratch: folder in which a long computation may keep checkpoints; it goes when the cell is finished.
+    """
+
+    data_dir: Path | None = None
+    memory: int = MEMORY
+    scratch: Path | None = None
+
+
+Compute = Callable[[Mapping[str, Any], Mapping[str, Any], Context], Any]  # (settings, results needed, context)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of cell.
+
+    Attributes:
+        compute: makes the result.
+        codec: writes and reads it.
+        rooms: folders of holdfast whose code it runs; a change there makes new cells.
+    """
+
+    compute: Compute
+    codec: Codec
+    rooms: tuple[str, ...]
+
+
+@cache
+def kind_of(name: str) -> Kind:
+    """The kind of that name: `KIND` of the file `holdfast/studies/cells/<name>.py`.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    cells = import_module("holdfast.studies.cells")
+    known = sorted(file.stem for file in Path(cells.__file__).parent.glob("[a-z]*.py"))
+    if name not in known:
+        raise ValueError(f"studies: no kind of cell is called {name!r}; there are {', '.join(known)}.")
+    return import_module(f"holdfast.studies.cells.{name}").KIND

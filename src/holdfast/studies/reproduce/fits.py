@@ -1,0 +1,39 @@
+"""Fits: the cell that trains a treatment of a network, for one training seed."""
+
+from typing import Any
+
+from holdfast.studies.engine import Cell
+from holdfast.studies.reproduce.rules import Settled
+
+
+def fit(settled: Settled, study: str, data: str, network: str, treatment: str, seed: int) -> Cell:
+    """The cell of one treatment, and of the one that it is derived from where there is one.
+
+    Raises:
+        ValueError: the treatment has no meaning under this preset.
+    """
+    labels = {"study": study, "data": data, "network": network, "treatment": treatment}
+    meaning = {k: v for k, v in settled.of("fit", **labels).items() if k != "single"}
+    if "function" not in meaning:
+        raise ValueError(f"reproduce: the preset {settled.name!r} does not say what the treatment {treatment!r} is.")
+    if "of" in meaning:
+        base = fit(settled, study, data, network, meaning["of"], seed)
+        return Cell("fit", {"fit": meaning, "seed": seed}, {"of": base})
+    problem = images(settled, data) | architecture(settled, study, data, network)
+    return Cell("fit", problem | {"fit": meaning, "seed": seed})
+
+
+def is_single(settled: Settled, **labels: str) -> bool:
+    """Whether a treatment is one network, whatever number of draws is asked for."""
+    return bool(settled.of("fit", **labels).get("single", False))
+
+
+def images(settled: Settled, data: str) -> dict[str, Any]:
+    """The settings of the training images."""
+    return {"data": settled.data(data), "train": settled.scale.train}
+
+
+def architecture(settled: Settled, study: str, data: str, network: str) -> dict[str, Any]:
+    """The settings of the network."""
+    found = settled.of("network", study=study, data=data, network=network)
+    return {"network": {"name": network, **found}}

@@ -1,0 +1,121 @@
+"""Rules: what the names in a study mean under a preset and a scale.
+
+A rule says what to set when some labels have some values. Of all rules of a section whose labels fit, in the order of
+the files (common, preset, scale) and within them, later ones are laid over earlier ones, key by key:
+
+    [[fit]]
+    when = { treatment = "hmc", data = ["mnist", "fashion-mnist"] }
+    set = { function = "holdfast.inference.hmc", preset = "cpu-hour" }
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field
+
+from holdfast.studies.reproduce.study import HOME, Declared, read
+
+Section = Literal["network", "fit", "attack", "explain", "measure"]
+LABELS = ("preset", "study", "measure", "data", "network", "treatment", "attack", "rule")
+PRESETS = ("published", "corrected")
+SCALES = ("smoke", "laptop", "paper")
+
+
+class Rule(Declared):
+    """Lay `set` over what is there when the labels named in `when` have these values, or one of them."""
+
+    when: dict[Literal[LABELS], str | list[str]] = Field(default_factory=dict)
+    set: dict[str, Any]
+
+    def fits(self, labels: Mapping[str, str]) -> bool:
+        """Whether all labels that it names have a value that it names."""
+        return all(labels.get(k) in (v if isinstance(v, list) else [v]) for k, v in self.when.items())
+
+
+class Rules(Declared):
+    """The rules of one file, by section."""
+
+    network: tuple[Rule, ...] = ()
+    fit: tuple[Rule, ...] = ()
+    attack: tuple[Rule, ...] = ()
+    explain: tuple[Rule, ...] = ()
+    measure: tuple[Rule, ...] = ()
+
+
+class Preset(Rules):
+    """Rules, and which controls go with every study.
+
+    Attributes:
+        controls: treatments added to every panel that compares treatments.
+        control_attacks: attacks added likewise.
+        pick: which draws are taken, see `holdfast.studies.draws`.
+    """
+
+    title: str
+    controls: tuple[str, ...] = ()
+    control_attacks: tuple[str, ...] = ()
+    pick: Literal["first", "spread"] = "spread"
+
+
+class Scale(Rules):
+    """Rules, and how large everything is.
+
+    Attributes:
+        points: test images; train: training images, None for all; seeds: of the training runs.
+        k: percentages of pixels at which k-LRP is kept, beside the figure's own.
+        draws: number of draws in the paper -> here.
+        data: name of a data set -> the one that takes its place.
+    """
+
+    title: str
+    points: int = Field(ge=2)
+    train: int | None = None
+    seeds: tuple[int, ...] = Field(min_length=1)
+    k: tuple[float, ...] = (20.0,)
+    draws: dict[int, int] = Field(default_factory=dict)
+    data: dict[str, str] = Field(default_factory=dict)
+
+
+class Settled:
+    """A preset at a scale: what every name means.
+
+    >>> Settled("published", "smoke").of("fit", treatment="hmc")["function"]
+    'holdfast.studies.published.sharded_chains'
+    """
+
+    def __init__(self, preset: str, scale: str) -> None:
+        if preset not in PRESETS:
+            raise ValueError(f"reproduce: the preset must be one of {', '.join(PRESETS)}, got {preset!r}.")
+        if scale not in SCALES:
+            raise ValueError(f"reproduce: the scale must be one of {', '.join(SCALES)}, got {scale!r}.")
+        self.name = preset
+        self.preset = read(HOME / "presets" / f"{preset}.toml", Preset)
+        self.scale = read(HOME / "scales" / f"{scale}.toml", Scale)
+
+    @cached_property
+    def _files(self) -> tuple[Rules, ...]:
+        return read(HOME / "presets" / "common.toml", Rules), self.preset, self.scale
+
+    def of(self, section: Section, **labels: str) -> dict[str, Any]:
+        """What a section says about these labels."""
+        labels = {"preset": self.name, **labels}
+        found: dict[str, Any] = {}
+        for file in self._files:
+            for rule in getattr(file, section):
+                if rule.fits(labels):
+                    found = _laid_over(found, rule.set)
+        return found
+
+    def data(self, name: str) -> str:
+        """The data set that stands for this one."""
+        return self.scale.data.get(name, name)
+
+    def draws(self, count: int) -> int:
+        """The number of draws that stands for this one."""
+        return self.scale.draws.get(count, count)
+
+
+def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    tables = [k for k, v in over.items() if isinstance(v, dict) and isinstance(under.get(k), dict)]
+    return {**under, **over, **{k: _laid_over(under[k], over[k]) for k in tables}}

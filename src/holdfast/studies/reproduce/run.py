@@ -1,0 +1,95 @@
+"""Run: execute studies, gather their tables, judge the claims that they speak of, and keep it all in the run folder.
+
+cells/                          the store
+tables/<study>-<preset>.parquet every row of every panel, image by image
+manifest.json                   settings, versions, stages: what `holdfast runs` reads
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast.studies.engine import Outcome, Store, execute
+from holdfast.studies.reproduce.claim import claims
+from holdfast.studies.reproduce.plan import Part, plan, tables
+from holdfast.studies.reproduce.rules import PRESETS
+from holdfast.studies.reproduce.study import Study
+from holdfast.studies.reproduce.verdict import Judgement, judge
+from holdfast.studies.run_folder import atomic
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """Studies that were executed, and what follows.
+
+    Attributes:
+        studies, scale, presets: what was asked for.
+        parts: panel by panel, with the cells.
+        tables: (study, panel, preset) -> the panel's tables by name.
+        missing: (study, panel, preset) -> why there are none, or what failed in it.
+        judgements: one for each claim that rests on one of the studies.
+        seconds: of all cells together, finished now or before.
+    """
+
+    studies: tuple[Study, ...]
+    scale: str
+    presets: tuple[str, ...]
+    parts: tuple[Part, ...]
+    tables: "Mapping[tuple[str, str, str], Mapping[str, DataFrame]]"
+    missing: Mapping[tuple[str, str, str], str]
+    judgements: tuple[Judgement, ...]
+    seconds: float
+
+
+def reproduce(
+    studies: Sequence[Study],
+    store: Store,
+    *,
+    scale: str,
+    presets: Sequence[str] = PRESETS,
+    jobs: int = 1,
+    report: Callable[[Outcome, int, int], None] = lambda outcome, done, total: None,
+) -> Reproduction:
+    """Compute what is missing of some studies and judge their claims.
+
+    Args:
+        studies: which.
+        store: where results are kept, with what the computations may use.
+        scale: "smoke", "laptop" or "paper".
+        presets: "published", "corrected", or both. Verdicts need "corrected".
+        jobs: processes, see `engine.execute`.
+        report: called as each cell ends.
+    """
+    parts = plan(studies, scale, presets)
+    outcomes = {o.cell.key: o for o in execute(store, (c for p in parts for c in p.cells), jobs=jobs, report=report)}
+    found, missing = {}, {}
+    for part in parts:
+        name = (part.study.id, part.panel.title, part.preset)
+        failed = [outcomes[c.key] for c in part.cells if outcomes[c.key].state == "failed"]
+        if part.missing or failed:
+            missing[name] = part.missing or failed[0].message
+        if not part.missing:
+            found[name] = tables(part, store, outcomes)
+    _keep(store, found)
+    ids = {s.id for s in studies}
+    spoken = [c for c in claims().values() if c.untestable or ids & {e.study for e in c.evidence}]
+    papers = {s.paper for s in studies}
+    judgements = tuple(judge(c, found) for c in spoken if c.paper in papers)
+    seconds = sum(o.seconds for o in outcomes.values())
+    return Reproduction(tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds)
+
+
+def _keep(store: Store, found: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> None:
+    import pandas
+
+    by_file: dict[str, list[Any]] = {}
+    for (study, panel, preset), frames in found.items():
+        for name, frame in frames.items():
+            if not frame.empty:
+                by_file.setdefault(f"{study}-{name}-{preset}", []).append(frame.assign(panel=panel))
+    for name, frames in by_file.items():
+        with atomic(store.path / "tables" / f"{name}.parquet") as partial:
+            pandas.concat(frames, ignore_index=True).to_parquet(partial, index=False)

@@ -18,6 +18,8 @@ from holdfast.checks import check_range
 from holdfast.networks.filter_response import FilterResponseNorm
 from holdfast.networks.initialise import Transposed, fan_in
 
+ROWS = 5000  # images of which the covariance is added up at once
+
 
 @dataclass(frozen=True)
 class FanIn:
@@ -103,8 +105,11 @@ class EmpCov:
 
     def root(self, inputs: Tensor) -> Tensor:
         """Symmetric root of the matrix in brackets, for inputs `[N, in]`."""
-        wide = inputs.double()
-        covariance = torch.atleast_2d(torch.cov(wide.T, correction=0))
+        mean = inputs.mean(0, dtype=torch.float64)
+        covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=mean.device)
+        for part in inputs.split(ROWS):  # a copy of all images in float64 would be the largest thing in memory
+            apart = part.double() - mean
+            covariance.addmm_(apart.T, apart, alpha=1 / len(inputs))
         covariance *= (1 - self.ridge) / covariance.diagonal().mean().clamp_min(1e-12)
         values, vectors = torch.linalg.eigh(covariance)
         return ((values.clamp_min(0) + self.ridge).sqrt() * vectors @ vectors.T).to(inputs.dtype)

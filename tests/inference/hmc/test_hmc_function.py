@@ -140,6 +140,7 @@ def test_global_settings_and_the_network_are_left_alone():
         ({"prior": "flat"}, "inference.hmc: prior must be"),
         ({"precision": "int8"}, "inference.hmc: precision must be"),
         ({"draws": 0}, "draws must be a whole number"),
+        ({"memory": 0}, r"inference.hmc: memory must lie in \[1, "),
         ({"network": Residual(), "data": blobs(8, (1, 6, 6))}, "layer norm is batch normalisation"),
         (
             {"network": conv((1, 16, 16), 3, width=2), "data": blobs(8, (1, 16, 16)), "mass": "kron_in"},

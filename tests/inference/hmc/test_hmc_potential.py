@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hmc_problems import Residual, blobs
 from torch import nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from holdfast.inference.hmc.autograd_potential import AutogradPotential
 from holdfast.inference.hmc.coordinates import Coordinates
@@ -72,6 +73,37 @@ def test_any_other_network_goes_through_autograd(chains):
         value, slope = slow(network, coordinates, z[k], data.images, data.labels)
         assert torch.allclose(nll[k], value, rtol=1e-12)
         assert torch.allclose(gradient[k], slope, rtol=1e-8, atol=1e-10)
+
+
+class Largest(TorchDispatchMode):
+    """The bytes of the largest tensor that an operation gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.is_floating_point():
+            self.bytes = max(self.bytes, out.numel() * out.element_size())
+        return out
+
+
+@pytest.mark.parametrize("make", [plain, lambda: nn.Sequential(nn.Linear(4, 7), nn.GELU(), nn.Linear(7, 3))])
+def test_blocks_stay_within_the_memory(make):
+    network, data, memory = make().double(), blobs(3000, dtype=torch.float64), 40_000
+    coordinates = coordinates_of(network)
+    z = noise(3, coordinates.size)
+    largest, found = [], []
+    for settings in ({}, {"memory": memory}, {"memory": 1}):
+        density = potential(network, coordinates, data.images[None], data.labels[None], precision="float64", **settings)
+        density.gradient(z)
+        if settings != {"memory": 1}:
+            with Largest() as seen:
+                found.append(density(z))
+            largest.append(seen.bytes)
+    assert largest[1] < memory < largest[0]
+    assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-10) for a, b in zip(*found, strict=True))
 
 
 def test_both_ways_agree_on_a_plain_network():

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from holdfast.inference.hmc.presets import PRESETS, Plan, plan_of
-from holdfast.inference.hmc.warm_up import GUARD, REFUSALS, WarmUp, advance, settled_by, trend
+from holdfast.inference.hmc.warm_up import GUARD, REFUSALS, RESTARTS, WarmUp, advance, settled_by, trend
 
 PLAN = Plan(burn_in=(0.3, 0.6), warm_up=9)
 
@@ -90,7 +90,32 @@ def test_refusals_with_moves_between_do_not():
 
 def test_one_stuck_chain_of_a_stack_is_enough():
     pair = {"error": [0.1, 0.9], "accepted": [True, False], "nll": [1.0, 1.0], "square": [1.0, 1.0]}
-    assert walk(under_test(), PLAN, [pair] * REFUSALS).notes
+    assert not walk(under_test(), PLAN, [pair] * REFUSALS).notes  # of two chains it takes one refusal more
+    assert "7 refusals in a row" in walk(under_test(), PLAN, [pair] * (REFUSALS + 1)).notes[0]
+
+
+def test_the_warm_up_ends_also_where_one_chain_of_many_stays_stuck():
+    stuck = {"error": [0.5, 0.5, 0.5, 9.0], "accepted": [True] * 3 + [False], "nll": [1.0] * 4, "square": [1.0] * 4}
+    untested = stuck | {"error": [0.5] * 4, "accepted": [True] * 4}
+    state, seen = WarmUp(step=0.01, needed=PLAN.warm_up), []
+    while not state.done:
+        seen.append(stuck if state.tested_now(PLAN) else untested)
+        state = advance(state, PLAN, seen)
+        assert len(seen) < 400
+    assert state.restarts == len(state.notes) == RESTARTS
+
+
+def test_many_chains_without_a_trend_have_settled_as_often_as_one():
+    generator = torch.Generator().manual_seed(0)
+    shares = {}
+    for chains in (1, 64):
+        found = []
+        for _ in range(200):
+            nlls = torch.randn(10, chains, generator=generator)
+            found.append(settled_by([{"nll": row, "square": [1.0] * chains} for row in nlls.tolist()]))
+        shares[chains] = sum(found) / len(found)
+    assert shares[1] > 0.9
+    assert shares[64] > 0.9
 
 
 def test_diverging_at_any_step_is_an_error():

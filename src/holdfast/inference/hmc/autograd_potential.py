@@ -16,7 +16,7 @@ from torch.func import functional_call
 from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.precision import products
 from holdfast.inference.training import Weights, member_logits
-from holdfast.tiles import TILE, activation_bytes
+from holdfast.tiles import MEMORY, TILE, activation_bytes
 
 
 class AutogradPotential:
@@ -32,10 +32,11 @@ class AutogradPotential:
         *,
         temperature: float,
         precision: str,
+        memory: int = MEMORY,
     ) -> None:
         self.network, self.fixed, self.coordinates = network.eval(), dict(fixed), coordinates
         self.images, self.labels = images, labels
-        self.temperature, self.precision = temperature, precision
+        self.temperature, self.precision, self.memory = temperature, precision, memory
         self.rows: int | None = None
 
     def nll(self, z: Tensor) -> Tensor:
@@ -75,7 +76,9 @@ class AutogradPotential:
         if self.rows is None:
             first = {k: v[0].detach() for k, v in (*weights.items(), *self.fixed.items())}
             each = activation_bytes(lambda x: functional_call(self.network, first, (x,)), self.images[0, :1])
-            self.rows = max(1, TILE // (2 * each * len(next(iter(weights.values())))))  # twice: what goes back, too
+            self.rows = max(
+                1, min(TILE, self.memory) // (2 * each * len(next(iter(weights.values()))))
+            )  # twice: what goes back, too
         for i in range(0, self.images.shape[1], self.rows):
             yield self.images[:, i : i + self.rows], self.labels[:, i : i + self.rows]
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.layers import Affine
 from holdfast.inference.hmc.precision import products
+from holdfast.tiles import MEMORY
 
-ROWS = 2000  # images per block for one chain: fastest of 500 to 5,000 for fc2 512 on CPU
+ROWS = 2000  # images per block for one chain on a CPU: fastest of 500 to 5,000 for fc2 512
 SMALLEST = 256  # of a block that many chains share
 
 
@@ -33,10 +34,11 @@ class FusedPotential:
         *,
         temperature: float,
         precision: str,
-        rows: int = ROWS,
+        memory: int = MEMORY,
     ) -> None:
         self.layers, self.coordinates, self.labels = layers, coordinates, labels
-        self.temperature, self.precision, self.rows = temperature, precision, rows
+        self.temperature, self.precision, self.memory = temperature, precision, memory
+        self.rows = ROWS if images.device.type == "cpu" else len(images[0])  # a GPU has no cache to stay in
         with torch.no_grad():
             flat = images.flatten(0, 1)
             for module in front:
@@ -89,6 +91,9 @@ class FusedPotential:
 
     def _blocks(self, chains: int) -> list[slice]:
         count, rows = self.inputs.shape[1], max(min(self.rows, SMALLEST), self.rows // chains)
+        widths = self.inputs.shape[2] + sum(self.coordinates.places[layer.weight].shape[0] for layer in self.layers)
+        each = 2 * widths * self.inputs.element_size() * chains  # every layer's output, and what goes back through it
+        rows = max(1, min(rows, self.memory // each))
         return [slice(i, min(i + rows, count)) for i in range(0, count, rows)]
 
     def _forward(self, weights: Mapping[str, Tensor], x: Tensor) -> list[Tensor]:

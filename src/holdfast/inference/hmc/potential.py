@@ -8,6 +8,7 @@ from holdfast.inference.hmc.autograd_potential import AutogradPotential
 from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.fused_potential import FusedPotential
 from holdfast.inference.hmc.layers import plain_layers
+from holdfast.tiles import MEMORY
 
 
 def potential(
@@ -19,6 +20,7 @@ def potential(
     fixed: Mapping[str, Tensor] | None = None,
     temperature: float = 1.0,
     precision: str = "float32",
+    memory: int = MEMORY,
 ) -> FusedPotential | AutogradPotential:
     """The likelihood of a stack of K chains: `nll(z)` in float64 and `gradient(z)`.
 
@@ -30,11 +32,12 @@ def potential(
         fixed: every other parameter and buffer `[K, ...]`.
         temperature: divides the log likelihood; the prior's part is in the coordinates.
         precision: of the gradients: "float32", "tf32", "bfloat16", or "float64" for float64 data.
+        memory: budget in bytes for a block of images: its activations under all chains, and what goes back through
+            them. The blocks of a CPU are smaller still, so as to stay in its cache.
     """
     found = plain_layers(network)
+    settings = {"temperature": temperature, "precision": precision, "memory": memory}
     if found is not None and set(coordinates.places) == {name for name, _ in network.named_parameters()}:
         front, layers = found
-        return FusedPotential(front, layers, coordinates, images, labels, temperature=temperature, precision=precision)
-    return AutogradPotential(
-        network, fixed or {}, coordinates, images, labels, temperature=temperature, precision=precision
-    )
+        return FusedPotential(front, layers, coordinates, images, labels, **settings)
+    return AutogradPotential(network, fixed or {}, coordinates, images, labels, **settings)

@@ -13,10 +13,10 @@ from holdfast.inference.hmc.chains import Run
 from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.kernel import DIVERGENT
 from holdfast.inference.hmc.presets import Plan
-from holdfast.inference.hmc.warm_up import trend
+from holdfast.inference.hmc.warm_up import of_several, trend
 from holdfast.inference.seeds import stream
 
-DRIFTING = 2.5  # standard errors of Kendall's test from which a chain is said to drift
+DRIFTING = 2.5  # standard errors of Kendall's test from which one chain is said to drift, see `of_several`
 LARGEST = 1e6  # energy errors beyond this, infinite ones too, are reported as this
 
 
@@ -89,7 +89,7 @@ def _warnings(chains: list[tuple[Run, int]], summary: dict[str, Any]) -> list[st
         if not run.outcome.settled:
             found.append(f"Chain {number} was still drifting when its first draw was kept: a longer warm-up is needed.")
         drift = [record["nll"][k] for record in run.records]
-        if len(drift) >= 8 and abs(trend(drift)) > DRIFTING:
+        if len(drift) >= 8 and abs(trend(drift)) > of_several(DRIFTING, len(chains)):
             found.append(
                 f"Chain {number} drifts: over its kept draws the loss went from {drift[0]:.5g} to {drift[-1]:.5g} nats."
             )

@@ -8,15 +8,16 @@ the step is multiplied by
     (target / rms error at this step)^(1/2),   within 0.5 and 1.6
 
 with the error taken over the later half of the tested trajectories, the last three at least.
-Chains in a stack share their step: its error is theirs pooled. Six refusals in a row by any chain halve the step and
-begin the burn-in again from there. The chains count as settled once neither the mean square of z nor the likelihood
-shows a trend; until then the warm-up goes on, to three times its planned length.
+Chains in a stack share their step: its error is theirs pooled. Six refusals in a row halve the step and begin the
+burn-in again from there, eight times at most; of K chains it takes log2 K refusals more, for with many of them one is
+always in the middle of a bad run. The chains count as settled once neither the mean square of z nor the likelihood of
+any shows a trend; until then the warm-up goes on, to three times its planned length.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Any
 
 from holdfast.inference.hmc.presets import Plan
@@ -27,7 +28,7 @@ REFUSALS = 6
 RESTARTS = 8
 DRIFT = 0.02  # of the mean square of z, between two halves of the last trajectories
 FEWEST, LAST = 6, 10  # trajectories that are looked at to see whether the chains have settled
-TREND = 2.0  # standard errors of Kendall's test
+TREND = 2.0  # standard errors of Kendall's test, see `of_several`
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def advance(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> 
     before = state.refusals or (0,) * len(last["accepted"])
     refusals = tuple(0 if moved else n + 1 for moved, n in zip(last["accepted"], before, strict=True))
     state = replace(state, tested=state.tested + 1, errors=errors, refusals=refusals)
-    if max(refusals) >= REFUSALS:
-        return _restart(state, len(records))
+    if state.restarts < RESTARTS and max(refusals) >= REFUSALS + math.log2(len(refusals)):
+        return _restart(state, len(records), max(refusals))
     if state.tested % 3 == 0 or state.tested >= state.needed:
         recent = errors[-max(3, state.tested // 2) * len(refusals) :]
         rms = math.sqrt(fmean(e * e for e in recent)) * state.step**2  # at the present step
@@ -113,11 +114,10 @@ def _smaller(state: WarmUp) -> WarmUp:
     return replace(state, step=0.5 * state.step)
 
 
-def _restart(state: WarmUp, number: int) -> WarmUp:
-    note = f"{REFUSALS} refusals in a row by trajectory {number}: step halved to {state.step / 2:.3g}, burn-in again."
+def _restart(state: WarmUp, number: int, refusals: int) -> WarmUp:
+    note = f"{refusals} refusals in a row by trajectory {number}: step halved to {state.step / 2:.3g}, burn-in again."
     state = replace(_smaller(state), errors=(), refusals=(), restarts=state.restarts + 1, tested=0)
-    again = state.restarts <= RESTARTS
-    return replace(state, notes=(*state.notes, note), stage=0 if again else state.stage)
+    return replace(state, notes=(*state.notes, note), stage=0)
 
 
 def _finish(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> WarmUp:
@@ -131,12 +131,13 @@ def settled_by(records: Sequence[Mapping[str, Any]]) -> bool:
     """Whether, over some trajectories, neither the mean square of z nor the likelihood of any chain drifts."""
     if len(records) < FEWEST:
         return False
-    half = len(records) // 2
-    for k in range(len(records[0]["nll"])):
+    half, chains = len(records) // 2, len(records[0]["nll"])
+    limit = of_several(TREND, chains)
+    for k in range(chains):
         squares, nlls = ([r[name][k] for r in records] for name in ("square", "nll"))
-        if abs(fmean(squares[half:]) - fmean(squares[:half])) > DRIFT and abs(trend(squares)) > TREND:
+        if abs(fmean(squares[half:]) - fmean(squares[:half])) > DRIFT and abs(trend(squares)) > limit:
             return False
-        if abs(trend(nlls)) > TREND:
+        if abs(trend(nlls)) > limit:
             return False
     return True
 
@@ -150,3 +151,12 @@ def trend(values: Sequence[float]) -> float:
     count = len(values)
     rises = sum((b > a) - (b < a) for i, a in enumerate(values) for b in values[i + 1 :])
     return rises / math.sqrt(count * (count - 1) * (2 * count + 5) / 18) if count > 1 else 0.0
+
+
+def of_several(errors: float, chains: int) -> float:
+    """The limit, in standard errors, that none of several chains without a trend exceeds as often as one does `errors`.
+
+    >>> round(of_several(2.0, 1), 2), round(of_several(2.0, 64), 2)
+    (2.0, 3.39)
+    """
+    return -NormalDist().inv_cdf(NormalDist().cdf(-errors) / chains)

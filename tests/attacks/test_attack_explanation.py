@@ -1,5 +1,7 @@
 """Attacks on explanations: objectives by hand, derivatives by finite differences, and that the maps really move."""
 
+from functools import lru_cache
+
 import pytest
 import torch
 from torch.func import functional_call
@@ -40,6 +42,7 @@ def relevance_map(ensemble, x, y):
     return lrp(ensemble, x, y, rule=Epsilon(0.1), create_graph=True)
 
 
+@lru_cache
 def trained(draws=1, dtype=torch.float32, smooth=False):
     """Networks fitted to ten prototypes of 8 x 8 pixels, and fifteen images of them."""
     generator = torch.Generator().manual_seed(0)
@@ -244,23 +247,85 @@ def test_constraints(case, constraint):
         assert result.self_test.passed
 
 
-def test_the_self_test_catches_attacks_that_do_not_follow_their_objective(case):
-    ensemble, x = case
-    y = ensemble.predict(x)
+def detached(ensemble, x, y):
+    """As in the published code: values of the map, derivatives of nothing."""
+    return gradient_map(ensemble, x, y).detach() + 0 * x
 
-    def pretended(ensemble, x, y):  # as in the published code: values of the map, derivatives of something else
-        maps = gradient_map(ensemble, x, y)
-        return maps.detach() + 0 * x
 
-    result = attack_explanation(
-        ensemble, x, y, explain=pretended, objective=top_k(20), budget=Budget("linf", 0.01), steps=5, beta=None
-    )
-    honest = attack_explanation(
-        ensemble, x, y, explain=gradient_map, objective=top_k(20), budget=Budget("linf", 0.01), steps=5, beta=5.0
-    )
-    assert honest.self_test.passed
-    assert not result.self_test.passed
-    assert "the attack did not work" in result.self_test.sentence
+def grain(ensemble, x, y):
+    """The values of the map, the derivative of a hundredth of the image."""
+    return relevance_map(ensemble, x, y).detach() + 0.01 * x
+
+
+def of_another_network(ensemble, x, y):
+    """The values of the map, the derivatives of another network's."""
+    other = Ensemble(ensemble.network, {k: v.roll(1, -1) for k, v in ensemble.weights.items()})
+    theirs = relevance_map(other, x, y)
+    return relevance_map(ensemble, x, y).detach() + theirs - theirs.detach()
+
+
+@pytest.mark.parametrize("objective", [top_k(20), overlap(20)])
+@pytest.mark.parametrize("explain", [detached, grain, of_another_network, gradient_map, relevance_map])
+@pytest.mark.parametrize("draws", [1, 3])
+def test_the_self_test_catches_derivatives_of_something_else(explain, objective, draws):
+    ensemble, x = trained(draws)
+    given = dict(explain=explain, objective=objective, budget=Budget("linf", [0.03, 0.06]), steps=3)
+    result = attack_explanation(ensemble, x, ensemble.predict(x), **given)
+    followed = result.masking.figures["derivative_followed"]
+    if explain in (gradient_map, relevance_map):
+        assert followed > 0.9
+        assert result.self_test.passed, result.self_test.sentence
+    else:
+        assert followed < 0.5
+        assert not result.self_test.passed
+        assert "the attack did not work" in result.self_test.sentence
+
+
+class Functional(torch.nn.Module):
+    """The layers of `trained()`, their ReLUs called as functions, or as one module under two names."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.linears = torch.nn.ModuleList([torch.nn.Linear(64, 48), torch.nn.Linear(48, 48), torch.nn.Linear(48, 10)])
+        self.kind, self.first = kind, torch.nn.ReLU()
+        self.second = self.first
+
+    def forward(self, x):
+        first, second = {
+            "function": (torch.relu, torch.nn.functional.relu),
+            "method": (torch.Tensor.relu, lambda z: torch.nn.functional.leaky_relu(z, 0.0)),
+            "mixed": (self.first, torch.relu),
+            "shared": (self.first, self.second),
+            "in place": (self.first, torch.relu_),
+        }[self.kind]
+        return self.linears[2](second(self.linears[1](first(self.linears[0](x.flatten(1))))))
+
+
+@pytest.mark.parametrize("kind", ["function", "method", "mixed", "shared"])
+def test_every_way_to_write_a_relu_is_smoothed(kind):
+    ensemble, x = trained(draws=2)
+    weights = dict(zip(Functional(kind).state_dict(), ensemble.weights.values(), strict=True))
+    other = Ensemble(Functional(kind).eval(), weights)
+    y, expected = ensemble.predict(x), smoothed(ensemble, 3.0)
+    torch.testing.assert_close(other.logits(x), ensemble.logits(x))
+    torch.testing.assert_close(smoothed(other, 3.0).logits(x), expected.logits(x))
+    for explain in (relevance_map, gradient_map):
+        maps = [explain(e, x.clone().requires_grad_(), y) for e in (smoothed(other, 3.0), expected)]
+        torch.testing.assert_close(*maps)
+    assert set(smoothed(other, 3.0).network.state_dict()) == set(other.weights)
+
+
+def test_what_cannot_be_smoothed_says_so_before_any_work():
+    x, asked = torch.rand(4, 64), []
+    given = dict(explain=lambda *given: asked.append(1), objective=top_k(20), budget=Budget("linf", 0.1))
+    for network, message in (
+        (Functional("in place"), "a ReLU as a function that changes its input in place; leave inplace out"),
+        (torch.nn.Linear(64, 10), "found no ReLU or LeakyReLU to smooth; attack without smoothing"),
+    ):
+        ensemble = Ensemble.from_networks(network)
+        with pytest.raises(ValueError, match=f"smoothed: .*{message}"):
+            attack_explanation(ensemble, x, ensemble.predict(x), **given)
+    assert not asked
 
 
 def test_smoothed():
@@ -273,8 +338,6 @@ def test_smoothed():
     leaky = Ensemble.from_networks(torch.nn.Sequential(torch.nn.LeakyReLU(0.1), torch.nn.Linear(3, 2)))
     z = torch.tensor([[-2.0, 0.0, 3.0]])
     torch.testing.assert_close(smoothed(leaky, 1e4).network[0](z), torch.tensor([[-0.2, 0.0, 3.0]]), rtol=0, atol=1e-3)
-    with pytest.raises(ValueError, match=r"smoothed: found no nn.ReLU or nn.LeakyReLU module"):
-        smoothed(Ensemble.from_networks(torch.nn.Linear(3, 2)), 10)
     with pytest.raises(ValueError, match=r"smoothed: beta must lie in \(0"):
         smoothed(ensemble, 0)
 

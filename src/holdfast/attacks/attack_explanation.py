@@ -6,8 +6,8 @@ Projected gradient ascent with true derivatives through the heatmap (Ghorbani, A
 Dombrowski et al. 2019, arXiv 1906.07983), with momentum and a step that shrinks along half a cosine. Derivatives may be
 taken on a smoothed copy of the ensemble; whether an image is better is always decided on the original one. For several
 draws the map is the posterior mean, and its derivative is pulled back block by block. A self-test says whether the
-objective really rose: attacks that step along something else than its derivative (a detached heatmap, say) do not
-pass it.
+objective really rose, and whether small steps along its derivative are worth what the derivative promises: attacks that
+follow something else (a detached heatmap, the derivative of another map) do not pass it.
 """
 
 import math
@@ -33,6 +33,7 @@ from holdfast.tiles import MEMORY, tiles
 Explain = Callable[[Ensemble, Tensor, Tensor], Tensor]  # (ensemble, x [b, ...], class [b]) -> maps [s, b, *image]
 SECOND_ORDER = 6  # memory of a derivative through a heatmap, in units of a forward pass
 AUTO = (5.0, 100.0)  # first and last beta of a smoothed start
+PROBE = 1e-3  # share of the radius by which a derivative is tried out
 HALVINGS = 4  # how often a step that would change the decision is halved before it is given up
 
 
@@ -43,7 +44,7 @@ class MovedExplanation(Attacked):
     Attributes:
         maps, clean_maps: posterior mean maps `[E, B, *image]` of the attacked and `[B, *image]` of the clean images.
         objective_before, objective_after: the objective on the clean images `[B]` and the attacked ones `[E, B]`.
-        self_test: whether the objective rose, with a sentence.
+        self_test: whether the objective rose, and its derivative was one, with a sentence.
     """
 
     maps: Tensor
@@ -125,6 +126,8 @@ def attack_explanation(
     if constraint not in ("projection", "penalty", "none"):
         raise ValueError(f"{call}: constraint must be 'projection', 'penalty' or 'none', got {constraint!r}.")
     search = Search(call, ensemble, x, y, budget=budget, memory=memory)
+    if smooth := [b for restart in range(n_restarts) for b in _betas(beta, 1, restart) if b is not None]:
+        smoothed(ensemble, smooth[0]).logits(x[:1])  # what cannot be smoothed says so before any work
     run = _Run(search, explain, objective, constraint)
     generator = torch.Generator().manual_seed(seed)
     for restart in range(n_restarts):
@@ -148,10 +151,12 @@ class _Run:
             got = tuple(self.before.shape) if isinstance(self.before, Tensor) else type(self.before).__name__
             raise ValueError(f"{search.call}: the objective must return one value per image, ({count},), got {got}.")
         self.value = self.before.repeat(len(search.budget.epsilons))
+        self.followed = 0.0
 
     def climb(self, start: Tensor, betas: list[float | None], step_size: float, momentum: float) -> None:
         search, moved = self.search, self._allowed(start, self.search.x)
         velocity = torch.zeros_like(moved)
+        self.followed = max(self.followed, self._follows(moved, betas[0]))
         for step, beta in enumerate(track(betas, "attacking explanations")):
             model = search.ensemble if beta is None else smoothed(search.ensemble, beta)
             gradient = search.budget.free(self._gradient(model, moved), moved)
@@ -176,6 +181,7 @@ class _Run:
         rose = {
             "objective_rose": (after > self.before).double().mean().item(),
             "objective_gain": (after - self.before).mean().item(),
+            "derivative_followed": self.followed,
         }
         masking = masking_checks.of(rose | dict(plain.masking.figures))
         parts = plain.__dict__ | {"success": plain.label_kept & moved, "masking": masking}
@@ -183,6 +189,24 @@ class _Run:
             **parts, maps=maps.unflatten(0, shape), clean_maps=self.clean_maps, objective_before=self.before,
             objective_after=after, self_test=masking.checks[0],
         )  # fmt: skip
+
+    def _follows(self, moved: Tensor, beta: float | None) -> float:
+        """On how many of the images with a derivative a small step moves the maps as it promises, within a factor of 2.
+
+        The objective counts as linear, since some hold a part of themselves constant in their derivative.
+        """
+        search = self.search
+        model = search.ensemble if beta is None else smoothed(search.ensemble, beta)
+        gradient = self._gradient(model, moved)
+        step = search.spread(PROBE * search.radius) * search.budget.steepest(gradient)
+        ahead, here, behind = (self._maps(model, moved + sign * step, search.y) for sign in (1, 0, -1))
+        here.requires_grad_()
+        value = self.objective(here, self.clean_maps[self.images], self.images)
+        (slope,) = torch.autograd.grad(value.sum(), here)
+        promised = 2 * (gradient * step).flatten(1).sum(1)
+        kept = (slope * (ahead - behind)).flatten(1).sum(1) / promised
+        kept = kept[promised > 0]  # the derivative of a gradient map vanishes between kinks
+        return ((kept > 0.5) & (kept < 2)).double().mean().item() if len(kept) else 0.0
 
     def _note(self, moved: Tensor) -> None:
         maps = self._maps(self.search.ensemble, moved, self.search.y)

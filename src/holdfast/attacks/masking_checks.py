@@ -97,11 +97,13 @@ def sizes(figures: Figures) -> Check:
 
 def objective_rose(figures: Figures) -> Check:
     """An attack on explanations moved what it was to move."""
-    rose, gain = figures["objective_rose"], figures["objective_gain"]
-    passed = rose >= 0.5 and gain > 0
-    found = f"the objective rose on {rose:.1%} of the images, by {gain:.3g} on average"
+    rose, gain, followed = (figures[k] for k in ("objective_rose", "objective_gain", "derivative_followed"))
+    passed = rose >= 0.5 and gain > 0 and followed >= 0.75
+    found = f"the objective rose on {rose:.1%} of the images, by {gain:.3g} on average; on {followed:.1%} a small step "
+    found += "along its derivative moved the map as the derivative promised"
+    rule = "the objective rises on at least half of the images, and maps follow its derivative on three quarters"
     return _check(
-        "objective_rose", passed, rose, "the objective rises on at least half of the images",
+        "objective_rose", passed, rose, rule,
         found, f"{found}: the attack did not work, so maps that stay prove nothing",
     )  # fmt: skip
 

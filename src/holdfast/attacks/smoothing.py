@@ -9,20 +9,24 @@ softplus_b(z)`.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import leaky_relu, leaky_relu_, relu, relu_, softplus
+from torch.overrides import TorchFunctionMode
 
 from holdfast.checks import check_range
 from holdfast.ensemble import Ensemble
 
 
 def smoothed(ensemble: Ensemble, beta: float) -> Ensemble:
-    """The ensemble with every ReLU and LeakyReLU module smoothed; larger `beta` is closer to the original.
+    """The ensemble with every ReLU and LeakyReLU smoothed, module or function; larger `beta` is closer to the original.
 
-    Raises:
-        ValueError: the network has no such module (activations written as functions cannot be exchanged from outside).
+    The smoothed network raises ValueError when it is called and has nothing to smooth, or calls a function that changes
+    its input in place.
 
     >>> ensemble = Ensemble.from_networks(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
     >>> smoothed(ensemble, 10).network
@@ -32,19 +36,43 @@ def smoothed(ensemble: Ensemble, beta: float) -> Ensemble:
     )
     """
     check_range("smoothed", "beta", beta, 0, 1e6, open_low=True)
-    network = copy.deepcopy(ensemble.network)
-    count = 0
+    network, count = copy.deepcopy(ensemble.network), 0
     for module in list(network.modules()):
-        for name, child in list(module.named_children()):
+        for name, child in module._modules.items():  # named_children leaves out what has two names
             if isinstance(child, nn.ReLU | nn.LeakyReLU):
-                setattr(module, name, Smooth(getattr(child, "negative_slope", 0), beta))
+                module._modules[name] = Smooth(getattr(child, "negative_slope", 0), beta)
                 count += 1
-    if not count:
-        raise ValueError(
-            "smoothed: found no nn.ReLU or nn.LeakyReLU module to smooth; write activations as modules, or attack "
-            "without smoothing (beta=None) where the network is smooth already."
-        )
+    kind = type(network)
+
+    def forward(self: nn.Module, *args: Any) -> Tensor:
+        with Functions(beta) as functions:
+            logits = kind.forward(self, *args)
+        if not count and not functions.count:
+            raise ValueError(
+                "smoothed: found no ReLU or LeakyReLU to smooth; attack without smoothing (beta=None) where the "
+                "network is smooth already."
+            )
+        return logits
+
+    network.__class__ = type(kind.__name__, (kind,), {"forward": forward})  # names and weights stay what they were
     return replace(ensemble, network=network.eval())
+
+
+class Functions(TorchFunctionMode):
+    """While it is active, what is called as a function is smoothed too."""
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta, self.count = beta, 0
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the function, or what stands for it."""
+        if function in FUNCTIONS:
+            self.count += 1
+            return FUNCTIONS[function](*args, **kwargs or {}, beta=self.beta)
+        return function(*args, **kwargs or {})
 
 
 class Smooth(nn.Module):
@@ -56,9 +84,32 @@ class Smooth(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Apply it."""
-        smooth = softplus(z, self.beta, threshold=50)
-        return self.slope * z + (1 - self.slope) * smooth if self.slope else smooth
+        return _smooth(z, self.slope, self.beta)
 
     def extra_repr(self) -> str:
         """Settings, for printing."""
         return f"slope={self.slope:g}, beta={self.beta:g}"
+
+
+def _smooth(z: Tensor, slope: float, beta: float) -> Tensor:
+    smooth = softplus(z, beta, threshold=50)
+    return slope * z + (1 - slope) * smooth if slope else smooth
+
+
+def _relu(input: Tensor, inplace: bool = False, *, beta: float) -> Tensor:
+    return _leaky_relu(input, 0, inplace, beta=beta)
+
+
+def _leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False, *, beta: float) -> Tensor:
+    return _in_place() if inplace else _smooth(input, negative_slope, beta)
+
+
+def _in_place(*args: Any, **kwargs: Any) -> Tensor:
+    raise ValueError(
+        "smoothed: the network calls a ReLU as a function that changes its input in place; leave inplace out, write it "
+        "as a module, or attack without smoothing (beta=None)."
+    )
+
+
+FUNCTIONS = dict.fromkeys((relu, torch.relu, Tensor.relu), _relu) | {leaky_relu: _leaky_relu}
+FUNCTIONS |= dict.fromkeys((relu_, torch.relu_, Tensor.relu_, leaky_relu_), _in_place)

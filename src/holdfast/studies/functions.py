@@ -76,9 +76,9 @@ def call(settings: Mapping[str, Any], *inputs: Any, **given: Any) -> Any:
 
 def _value(name: str, value: Any) -> Any:
     from holdfast.budget import Budget
-    from holdfast.inference import Plan, Training
+    from holdfast.inference import Plan, Start, Training
 
-    tables = {"training": Training, "plan": Plan, "budget": Budget, "collection": Training}
+    tables = {"training": Training, "plan": Plan, "budget": Budget, "collection": Training, "start": Start}
     if name in tables and isinstance(value, Mapping):
         inner = {k: _value(k, v) for k, v in value.items()}
         return tables[name](**{"start" if k == "training" else k: v for k, v in inner.items()})

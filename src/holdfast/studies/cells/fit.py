@@ -1,8 +1,11 @@
 """fit: an ensemble, from data or from another ensemble.
 
-Settings: data, train, network (name and arguments), `fit` (function and arguments), seed. Where `fit` says `of`, the
-function is given the ensemble that the cell needs under that name instead of network and data. With `standardise` the
-fit sees images of mean 0 and variance 1, which the first layer takes up afterwards.
+Settings: data, train, network (name and arguments), `fit` (function and arguments), seed. In `fit`:
+
+    of            the function is given the ensemble that the cell needs under this name instead of network and data
+    initial       the same, but as the point where the fit begins; the network is that ensemble's
+    checkpoint    no fit: the published checkpoint of that name
+    standardise   the fit sees images of mean 0 and variance 1, which the first layer takes up afterwards
 """
 
 from collections.abc import Mapping
@@ -21,10 +24,15 @@ from holdfast.studies.images import dataset_of, training_images
 
 def compute(settings: Mapping[str, Any], needs: Mapping[str, Any], context: Context) -> Ensemble:
     """Fit, or derive."""
-    fit = {k: v for k, v in settings["fit"].items() if k not in ("of", "standardise")}
+    fit = {k: v for k, v in settings["fit"].items() if k not in ("of", "initial", "standardise")}
     if "of" in needs:
         return call(fit, needs["of"], seed=settings["seed"])
+    if "checkpoint" in fit:
+        return Ensemble.from_networks(networks.load_published(fit["checkpoint"], context.data_dir))
     data, train = dataset_of(settings, context), training_images(settings, context)
+    if "initial" in needs:
+        network = needs["initial"].network
+        return call(fit | {"initial": needs["initial"]}, network, train, seed=settings["seed"], memory=context.memory)
     network = _network(settings["network"], data.shape, len(data.classes))
     given = {"seed": settings["seed"], "memory": context.memory, "folder": context.scratch, "processes": 1}
     wanted = settings["fit"].get("standardise", False)

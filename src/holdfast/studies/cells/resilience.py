@@ -44,7 +44,7 @@ def compute(settings: Mapping[str, Any], needs: Mapping[str, Any], context: Cont
     target = ensemble.predict(points.images, memory=context.memory)
     tables = []
     for layer in explain["layers"]:
-        maps = _explainer(ensemble, points.images, target, layer, explain, context.memory)
+        maps = explainer(ensemble, points.images, target, layer, explain, context.memory)
         clean = maps(points.images)
         for moved, epsilon in zip(attacked["images"], facts["epsilons"], strict=True):
             predicted = ensemble.predict(moved, memory=context.memory)
@@ -55,7 +55,7 @@ def compute(settings: Mapping[str, Any], needs: Mapping[str, Any], context: Cont
     return pandas.concat(tables, ignore_index=True)
 
 
-def _explainer(
+def explainer(
     ensemble: Ensemble, x: Tensor, target: Tensor, layer: int, explain: Mapping[str, Any], memory: int
 ) -> Any:
     """Images to the maps of all draws `[S, B, *image]`, of the class or unit that was settled on the clean images."""

@@ -14,13 +14,18 @@ def fit(settled: Settled, study: str, data: str, network: str, treatment: str, s
     """
     labels = {"study": study, "data": data, "network": network, "treatment": treatment}
     meaning = {k: v for k, v in settled.of("fit", **labels).items() if k != "single"}
-    if "function" not in meaning:
+    if "function" not in meaning and "checkpoint" not in meaning:
         raise ValueError(f"reproduce: the preset {settled.name!r} does not say what the treatment {treatment!r} is.")
-    if "of" in meaning:
-        base = fit(settled, study, data, network, meaning["of"], seed)
-        return Cell("fit", {"fit": meaning, "seed": seed}, {"of": base})
-    problem = images(settled, data) | architecture(settled, study, data, network)
-    return Cell("fit", problem | {"fit": meaning, "seed": seed})
+    problem = images(settled, data) | {"fit": meaning, "seed": seed}
+    for role in ("of", "initial"):
+        if role in meaning:
+            return Cell("fit", problem, {role: fit(settled, study, data, network, meaning[role], seed)})
+    return Cell("fit", problem | architecture(settled, study, data, network))
+
+
+def skipped(settled: Settled, **labels: str) -> str:
+    """Why a treatment is left out under this preset and scale; empty where it is not."""
+    return settled.of("fit", **labels).get("skip", "")
 
 
 def is_single(settled: Settled, **labels: str) -> bool:

@@ -23,10 +23,14 @@ SCALES = ("smoke", "laptop", "paper")
 
 
 class Rule(Declared):
-    """Lay `set` over what is there when the labels named in `when` have these values, or one of them."""
+    """Lay `set` over what is there when the labels named in `when` have these values, or one of them.
+
+    With `fresh` what is there is dropped first.
+    """
 
     when: dict[Literal[LABELS], str | list[str]] = Field(default_factory=dict)
     set: dict[str, Any]
+    fresh: bool = False
 
     def fits(self, labels: Mapping[str, str]) -> bool:
         """Whether all labels that it names have a value that it names."""
@@ -104,7 +108,7 @@ class Settled:
         for file in self._files:
             for rule in getattr(file, section):
                 if rule.fits(labels):
-                    found = _laid_over(found, rule.set)
+                    found = _laid_over({} if rule.fresh else found, rule.set)
         return found
 
     def data(self, name: str) -> str:

@@ -30,4 +30,7 @@ def tables_of(study: Study, panel: Panel, settled: Settled) -> Mapping[str, list
     known = sorted(f.stem for f in Path(__file__).parent.glob("[a-z]*.py"))
     if study.measure not in known:
         raise ValueError(f"reproduce: {study.id} has the measure {study.measure!r}; there are {', '.join(known)}.")
+    labels = {"study": study.id, "measure": study.measure, "data": panel.data, "network": panel.network}
+    if reason := settled.of("measure", **labels).get("missing"):
+        raise NotReleased(reason)
     return import_module(f"{__name__}.{study.measure}").tables(study, panel, settled)

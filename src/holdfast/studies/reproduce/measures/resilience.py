@@ -3,8 +3,11 @@
 Tables: `resilience` (radius, layer, k, image: k-LRP, chance) and `predictions` (radius, image: decisions, sizes).
 """
 
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
 from holdfast.studies.engine import Cell
-from holdfast.studies.reproduce.fits import fit, is_single
+from holdfast.studies.reproduce.fits import fit, is_single, skipped
 from holdfast.studies.reproduce.measures import Labelled
 from holdfast.studies.reproduce.rules import Settled
 from holdfast.studies.reproduce.study import Panel, Study
@@ -16,9 +19,26 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
     treatments = dict.fromkeys((*panel.treatments, *settled.preset.controls))
     attacks = dict.fromkeys((*panel.attacks, *settled.preset.control_attacks))
     k = sorted({panel.k, *settled.scale.k})
+    for row, points, needs in attacked(study, panel, settled, treatments, attacks):
+        found["predictions"].append((row, Cell("predictions", points, needs)))
+        for rule in panel.rules:
+            labels = {"study": study.id, "data": panel.data, "network": panel.network, "treatment": row["treatment"]}
+            explain = settled.of("explain", **labels, rule=rule)
+            explain |= {"rule": rule, "layers": list(panel.layers), "k": k}
+            cell = Cell("resilience", points | {"explain": explain, "seed": row["seed"]}, needs)
+            found["resilience"].append((row | {"rule": rule}, cell))
+    return found
+
+
+def attacked(
+    study: Study, panel: Panel, settled: Settled, treatments: Iterable[str], attacks: Iterable[str]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any], Mapping[str, Cell]]]:
+    """Labels, settings of the test points, and the cells of ensemble and attack, for all that a panel combines."""
     for seed in settled.scale.seeds:
         for treatment in treatments:
             labels = {"study": study.id, "data": panel.data, "network": panel.network, "treatment": treatment}
+            if skipped(settled, **labels):
+                continue
             ensemble = fit(settled, **labels, seed=seed)
             for asked in panel.draws:
                 draws = None if is_single(settled, **labels) else settled.draws(asked)
@@ -26,13 +46,6 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
                 points |= {"draws": draws, "pick": settled.preset.pick}
                 for attack in attacks:
                     meaning = settled.of("attack", **labels, attack=attack)
-                    attacked = Cell("attack", points | {"attack": meaning, "seed": seed}, {"ensemble": ensemble})
-                    needs = {"ensemble": ensemble, "attack": attacked}
+                    cell = Cell("attack", points | {"attack": meaning, "seed": seed}, {"ensemble": ensemble})
                     row = {"treatment": treatment, "draws": asked, "seed": seed, "attack": attack}
-                    found["predictions"].append((row, Cell("predictions", points, needs)))
-                    for rule in panel.rules:
-                        explain = settled.of("explain", **labels, rule=rule)
-                        explain |= {"rule": rule, "layers": list(panel.layers), "k": k}
-                        cell = Cell("resilience", points | {"explain": explain, "seed": seed}, needs)
-                        found["resilience"].append((row | {"rule": rule}, cell))
-    return found
+                    yield row, points, {"ensemble": ensemble, "attack": cell}

@@ -5,11 +5,12 @@ tables/<study>-<preset>.parquet every row of every panel, image by image
 manifest.json                   settings, versions, stages: what `holdfast runs` reads
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from holdfast.studies.engine import Outcome, Store, execute
+from holdfast.studies.engine import Cell, Outcome, Store, execute
+from holdfast.studies.engine.cell import in_order
 from holdfast.studies.reproduce.claim import claims
 from holdfast.studies.reproduce.plan import Part, plan, tables
 from holdfast.studies.reproduce.rules import PRESETS
@@ -29,9 +30,10 @@ class Reproduction:
         studies, scale, presets: what was asked for.
         parts: panel by panel, with the cells.
         tables: (study, panel, preset) -> the panel's tables by name.
-        missing: (study, panel, preset) -> why there are none, or what failed in it.
+        missing: (study, panel, preset) -> why there are none, or what failed first in it.
         judgements: one for each claim that rests on one of the studies.
         seconds: of all cells together, finished now or before.
+        times: study -> seconds of the cells that it needs, those included that it shares with others.
     """
 
     studies: tuple[Study, ...]
@@ -42,6 +44,7 @@ class Reproduction:
     missing: Mapping[tuple[str, str, str], str]
     judgements: tuple[Judgement, ...]
     seconds: float
+    times: Mapping[str, float] = field(default_factory=dict)
 
 
 def reproduce(
@@ -68,9 +71,9 @@ def reproduce(
     found, missing = {}, {}
     for part in parts:
         name = (part.study.id, part.panel.title, part.preset)
-        failed = [outcomes[c.key] for c in part.cells if outcomes[c.key].state == "failed"]
+        failed = [o for c in in_order(part.cells) if (o := outcomes[c.key]).state == "failed"]
         if part.missing or failed:
-            missing[name] = part.missing or failed[0].message
+            missing[name] = part.missing or f"{failed[0].cell.name}: {failed[0].message}"
         if not part.missing:
             found[name] = tables(part, store, outcomes)
     _keep(store, found)
@@ -79,7 +82,12 @@ def reproduce(
     papers = {s.paper for s in studies}
     judgements = tuple(judge(c, found) for c in spoken if c.paper in papers)
     seconds = sum(o.seconds for o in outcomes.values())
-    return Reproduction(tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds)
+    times = {s.id: _seconds((c for p in parts if p.study is s for c in p.cells), outcomes) for s in studies}
+    return Reproduction(tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds, times)
+
+
+def _seconds(cells: Iterable[Cell], outcomes: Mapping[str, Outcome]) -> float:
+    return sum(outcomes[c.key].seconds for c in in_order(cells))
 
 
 def _keep(store: Store, found: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> None:

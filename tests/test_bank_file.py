@@ -55,6 +55,28 @@ def test_one_changed_byte_names_the_draw(tmp_path, where):
         Ensemble.load(path, RECIPE)
 
 
+def test_one_changed_bit_of_the_header_is_one_clear_error(tmp_path):
+    path = ensemble(2).save(tmp_path / "bank.safetensors")
+    content = path.read_bytes()
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    for where in range(0, header, 5):
+        changed = bytearray(content)
+        changed[where] ^= 1 << (where % 7)
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"is no whole safetensors file|manifest of .* cannot be read"):
+            Ensemble.load(path, RECIPE)
+
+
+def test_files_from_before_headers_had_a_checksum_are_read(tmp_path):
+    path = ensemble().save(tmp_path / "bank.safetensors")
+    with safe_open(path, "pt") as file:
+        entry = json.loads(file.metadata()["holdfast"])
+        weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    del entry["checksum"]
+    bank_file.save_file(weights, path, {"holdfast": json.dumps(entry)})
+    assert Ensemble.load(path, RECIPE).diagnostics.settings == SAID.settings
+
+
 @pytest.mark.parametrize("length", [0, 5, 300, -1])
 def test_a_file_that_was_cut_off(tmp_path, length):
     path = ensemble().save(tmp_path / "bank.safetensors")

@@ -2,10 +2,12 @@
 
 One safetensors file: every weight under its state-dict name with a leading draw axis, and one metadata entry of JSON
 
-    {"manifest": {architecture, prior, data, sampler, seed, chains, draws, versions, checksums}, "diagnostics": ...}
+    {"manifest": {architecture, prior, data, sampler, seed, chains, draws, versions, checksums}, "diagnostics": ...,
+     "checksum": ...}
 
 safetensors itself notices a file that was cut off, not a byte that changed: so the manifest holds a CRC-32 of every
-draw, checked whenever a draw is read. The same content gives the same bytes: the entry is one, its keys are sorted.
+draw, checked whenever a draw is read, and the entry holds one of itself and of the weights' names and shapes, checked
+whenever a file is opened. The same content gives the same bytes: the entry is one, its keys are sorted.
 """
 
 import json
@@ -23,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 ENTRY = "holdfast"
+KEYS = {"manifest", "diagnostics", "checksum"}
 
 
 def manifest_of(
@@ -85,7 +88,9 @@ def write(
 ) -> Path:
     """Write a bank whole or not at all: nothing is left behind where the disk is full."""
     path = Path(path)
-    header = {ENTRY: json.dumps({"manifest": manifest, "diagnostics": diagnostics}, sort_keys=True)}
+    found = json.loads(json.dumps({"manifest": manifest, "diagnostics": diagnostics}))  # as it will be read
+    checksum = _header_checksum(found, {k: tuple(v.shape) for k, v in weights.items()})
+    header = {ENTRY: json.dumps({**found, "checksum": checksum}, sort_keys=True)}
     partial = path.with_name(path.name + ".partial")
     try:
         save_file({k: v.contiguous() for k, v in weights.items()}, partial, header)
@@ -121,14 +126,31 @@ def open_file(call: str, path: str | os.PathLike) -> Any:
 def header_of(call: str, path: str | os.PathLike, file: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Manifest and diagnostics of an open file; an empty manifest for safetensors files of others."""
     metadata = file.metadata() or {}
+    if ENTRY not in metadata and not any('"manifest"' in text for text in metadata.values()):
+        return {}, None
     try:
-        found = json.loads(metadata.get(ENTRY, "{}"))
+        found = json.loads(metadata[ENTRY])
+        if not isinstance(found, dict) or not found.keys() <= KEYS:
+            raise ValueError("it is no manifest")
+        checksum = found.pop("checksum", None)  # files written before there was one have none
+        shapes = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118, not a dict
+        if checksum is not None and checksum != _header_checksum(found, shapes):
+            raise ValueError("its checksum differs")
         manifest, diagnostics = found.get("manifest") or {}, found.get("diagnostics")
         if not isinstance(manifest, dict) or not isinstance(diagnostics, dict | None):
-            raise TypeError("not an object")
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise ValueError(f"{call}: the manifest of {path} cannot be read ({error}); make the file again.") from error
+            raise ValueError("it is no manifest")
+    except (ValueError, KeyError) as error:
+        said = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(
+            f"{call}: the manifest of {path} cannot be read ({said}): the file was damaged; make it again."
+        ) from error
     return manifest, diagnostics
+
+
+def _header_checksum(found: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """CRC-32 of what is said of the weights, and of their names and shapes."""
+    layout = {name: list(shapes[name]) for name in sorted(shapes)}
+    return f"{zlib.crc32(json.dumps([found, layout], sort_keys=True).encode()):08x}"
 
 
 def check_draw(call: str, path: str | os.PathLike, manifest: Mapping[str, Any], draw: int, checksum: str) -> None:

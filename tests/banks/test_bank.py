@@ -117,5 +117,11 @@ def test_the_same_draws_twice_and_chains_of_different_lengths_are_no_bank(tmp_pa
     drawn(30, seed=1, chains=2).save(tmp_path / "b.safetensors")
     with pytest.raises(ValueError, match="hold the same draws; copies of a chain would agree"):
         Bank.open([tmp_path / "a.safetensors", tmp_path / "a.safetensors"])
+    twice = drawn(5, seed=0, chains=2)
+    twice = Ensemble(twice.network, {k: torch.cat([v, v]) for k, v in twice.weights.items()}, twice.diagnostics)
+    twice.save(tmp_path / "twice.safetensors")
+    with pytest.raises(ValueError, match=r"chain 0 of .* and chain 1 of .* hold the same draws"):
+        Bank.open(tmp_path / "twice.safetensors")
+    (tmp_path / "twice.safetensors").unlink()
     with pytest.raises(ValueError, match=r"b\.safetensors have 15 draws, those of a\.safetensors 5"):
         Bank.open(tmp_path)

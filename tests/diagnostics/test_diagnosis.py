@@ -211,12 +211,31 @@ def test_notes_and_errors():
         diagnose({}, DATA)
     with pytest.raises(ValueError, match=r"reference 'x' is not among the ensembles \['a'\]"):
         diagnose({"a": twice}, DATA, reference="x")
+    copied = posterior(2, 6)
+    for values in copied.weights.values():
+        values[9] = values[2]  # one draw of the second chain
+    with pytest.raises(ValueError, match=r"diagnose: d: draw 2 of chain 0 is draw 3 of chain 1; copies of a chain"):
+        diagnose({"d": copied}, DATA, points=3)
     broken = posterior(2, 4)
     broken.weights["output.bias"][5] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
         diagnose({"a": broken}, DATA, points=3)
     with pytest.raises(ValueError, match="the budget must have one radius"):
         Probe(Budget("linf", (0.1, 0.2)))
+
+
+def test_what_is_the_same_for_all_draws():
+    still, free = posterior(1, 12, repeat=12), posterior(1, 12)
+    found = diagnose({"free": free, "still": still}, DATA, points=3, images=9, most=5)
+    rows = found.differences[found.differences.ensemble == "still"]
+    assert rows.mcse.isna().all()  # one network drawn twelve times: nothing is known of the errors
+    assert not rows.resolved.any()
+    assert any("still: log probability of the true class, class probabilities" in note for note in found.notes)
+    free.weights["output.weight"].zero_()  # draws that differ, with predictions that do not
+    free.weights["output.bias"].copy_(free.weights["output.bias"][:1].clone().expand(12, -1))
+    found = diagnose({"free": posterior(1, 12), "same": free}, DATA, points=3, images=9, most=5)
+    nll = found.differences[(found.differences.ensemble == "same") & (found.differences.quantity == "nll")].iloc[0]
+    assert (nll["mcse"], bool(nll["resolved"])) == (0.0, abs(nll["difference"]) > 2 * nll["difference_mcse"])
 
 
 def test_data_without_pixels():

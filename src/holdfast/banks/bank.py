@@ -59,7 +59,7 @@ class Bank:
         Raises:
             FileNotFoundError: no such file, or a folder without files of draws.
             ValueError: a file that is cut off or damaged, files of different architectures or from different
-                samplers, priors or data, or another architecture than the network's.
+                samplers, priors or data, the same chain twice, or another architecture than the network's.
         """
         paths = _files_of(path)
         files = tuple(bank_file.open_file("Bank.open", p) for p in paths)
@@ -75,6 +75,7 @@ class Bank:
             network = skeleton(network)
         manifests = tuple(m for m, _ in headers)
         _check_same_origin(paths, manifests)
+        _check_copies(paths, manifests)
         chains = [m.get("chains") for m in manifests]
         _check_chains(paths, counts, chains)
         total = sum(chains) if all(chains) else None
@@ -160,13 +161,26 @@ def _check_same_origin(paths: Sequence[Path], manifests: Sequence[Mapping[str, A
                     f"Bank.open: {path} and {paths[0].name} are of different posteriors: {what} is "
                     f"{manifest.get(what)!r} and {manifests[0].get(what)!r}; open them one by one."
                 )
-    for i, manifest in enumerate(manifests):
-        for path, other in zip(paths[:i], manifests[:i], strict=True):
-            if manifest.get("checksums") is not None and manifest["checksums"] == other.get("checksums"):
+
+
+def _check_copies(paths: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Copies of a chain, in one file or in several, would agree with each other without having mixed."""
+    seen: dict[tuple[str, ...], str] = {}
+    for path, manifest in zip(paths, manifests, strict=True):
+        sums = manifest.get("checksums")
+        if sums is None:
+            continue
+        chains = manifest.get("chains") or 1
+        each = max(1, len(sums) // chains)
+        for number, start in enumerate(range(0, len(sums), each)):
+            own = tuple(sums[start : start + each])
+            here = f"chain {number} of {path}" if chains > 1 else str(path)
+            if own in seen:
                 raise ValueError(
-                    f"Bank.open: {path} and {paths[i]} hold the same draws; copies of a chain would agree with each "
-                    "other without having mixed. Give every file once."
+                    f"Bank.open: {seen[own]} and {here} hold the same draws; copies of a chain would agree with each "
+                    "other without having mixed. Give every chain once."
                 )
+            seen[own] = here
 
 
 def _check_chains(paths: Sequence[Path], counts: Sequence[int], chains: Sequence[int | None]) -> None:

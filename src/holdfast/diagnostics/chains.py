@@ -43,7 +43,25 @@ def by_chain(values: Tensor, chains: int | None) -> Tensor:
 
 def distinct_draws(ensemble: Ensemble) -> int:
     """How many of the draws differ: a sampler repeats a draw when it refuses a proposal."""
-    return len({draw_checksum({k: v[s] for k, v in ensemble.weights.items()}) for s in range(len(ensemble))})
+    return len(set(_checksums(ensemble)))
+
+
+def check_copies(call: str, ensemble: Ensemble, chains: int | None) -> None:
+    """Raise where two chains share a draw: independent chains never do, copies agree without having mixed."""
+    if chains is None or chains < 2:
+        return
+    each, seen = len(ensemble) // chains, {}
+    for s, checksum in enumerate(_checksums(ensemble)):
+        first = seen.setdefault(checksum, s)
+        if first // each != s // each and all(torch.equal(v[first], v[s]) for v in ensemble.weights.values()):
+            raise ValueError(
+                f"{call}: draw {first % each} of chain {first // each} is draw {s % each} of chain {s // each}; copies "
+                "of a chain agree with each other without having mixed, so give every chain once."
+            )
+
+
+def _checksums(ensemble: Ensemble) -> list[str]:
+    return [draw_checksum({k: v[s] for k, v in ensemble.weights.items()}) for s in range(len(ensemble))]
 
 
 def random_weights(ensemble: Ensemble, count: int, seed: int) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from holdfast.checks import check_range
 from holdfast.data import Split, balanced_subset
-from holdfast.diagnostics.chains import chains_of, distinct_draws, random_weights
-from holdfast.diagnostics.functions import Probe, functions_of, maps_of
+from holdfast.diagnostics.chains import chains_of, check_copies, distinct_draws, random_weights
+from holdfast.diagnostics.functions import TITLES, Probe, functions_of, maps_of
 from holdfast.diagnostics.mean_map import mean_map_robustness
 from holdfast.diagnostics.mixing import LEAST, LOCAL, Mixing, mean_and_error, mixing, verdict
 from holdfast.diagnostics.predictions import agreement_between_chains, agreement_with, predictive_figures
@@ -135,8 +135,8 @@ def diagnose(
         memory: budget in bytes for the work of one moment.
 
     Raises:
-        ValueError: no ensembles, a reference that is not among them, draws that chains cannot share, values that are
-            not finite.
+        ValueError: no ensembles, a reference that is not among them, draws that chains cannot share, copies of a
+            chain, values that are not finite.
 
     >>> import torch
     >>> from holdfast.networks import fc2
@@ -182,6 +182,7 @@ class _Findings:
         memory: int,
     ) -> None:
         self.name, self.chains = name, chains_of(ensemble)
+        check_copies(f"diagnostics.diagnose: {name}", ensemble, self.chains)
         maps = maps_of(ensemble, few.images, few.labels, probe, memory=memory)
         values = functions_of(maps, few.labels, probe)
         self.families = {k: mixing(v, self.chains, most=most, seed=seed) for k, v in values.items()}
@@ -207,9 +208,11 @@ class _Findings:
         return [{"functions_of": family, **found.row()} for family, found in families.items()]
 
     def compared(self) -> dict[str, tuple[float, float]]:
-        """Mean and Monte Carlo error of what is compared between ensembles."""
+        """Mean and Monte Carlo error of what is compared between ensembles; NaN for draws that never moved."""
         clean = self.predictions[0]
-        return self.robustness | {k: (clean[k], clean[f"{k}_mcse"]) for k in ("nll", "brier", "entropy")}
+        found = self.robustness | {k: (clean[k], clean[f"{k}_mcse"]) for k in ("nll", "brier", "entropy")}
+        still = self.sampler["draws"] > self.sampler["distinct"] == 1
+        return {k: (value, math.nan if still else error) for k, (value, error) in found.items()}
 
     def _sampler(self, ensemble: Ensemble) -> dict[str, Any]:
         said = ensemble.diagnostics
@@ -228,6 +231,9 @@ class _Findings:
         draws = self.sampler["draws"]
         if self.sampler["distinct"] < draws and self.chains is None:
             notes.append(f"{self.name}: only {self.sampler['distinct']} of {draws} draws differ.")
+        constant = [TITLES[k] for k, found in self.families.items() if found.constant == found.functions]
+        if constant and draws > 1:
+            notes.append(f"{self.name}: {', '.join(constant)}: one value for all draws, which says nothing of mixing.")
         if self.chains == 1:
             notes.append(f"{self.name}: one chain alone cannot show whether it mixes; run several.")
         if self.chains is not None and draws // self.chains < LEAST:

@@ -80,7 +80,7 @@ def mixing(values: Tensor, chains: int | None, *, most: int = 1000, seed: int = 
         seed: of that selection.
 
     Raises:
-        ValueError: values that are not finite; draws that the chains cannot share evenly.
+        ValueError: values that are not finite; draws that the chains cannot share evenly; copies of a chain.
 
     >>> draws = torch.randn(4 * 250, 3, generator=torch.Generator().manual_seed(0))
     >>> mixing(draws, 4).row()["rhat_99"] < 1.02
@@ -108,16 +108,19 @@ def mixing(values: Tensor, chains: int | None, *, most: int = 1000, seed: int = 
     draws = by_chain(chosen, chains).numpy()
     if draws.shape[1] < LEAST or not len(varying):
         return Mixing(functions, constant, *(np.full(len(varying), np.nan) for _ in range(3)), chains)
+    _check_copies(draws)
     return Mixing(functions, constant, *_estimates(draws), chains)
 
 
 def mean_and_error(values: Tensor, chains: int | None) -> tuple[float, float]:
-    """Mean of a function over the draws `[S]`, and its Monte Carlo standard error; NaN where that is not known."""
+    """Mean of a function over the draws `[S]`, and its Monte Carlo standard error; NaN where that is not known.
+
+    A function that has one value for all draws has no error: whether the draws themselves differ is for the caller to
+    know.
+    """
     found = mixing(values[:, None], chains)
     mean = float(values.double().mean())
-    if found.constant:
-        return mean, 0.0 if len(values) == 1 and chains is None else math.nan
-    return mean, float(found.mcse[0])
+    return (mean, 0.0) if found.constant else (mean, float(found.mcse[0]))
 
 
 def verdict(families: Mapping[str, Mixing], draws: int) -> str:
@@ -137,6 +140,19 @@ def verdict(families: Mapping[str, Mixing], draws: int) -> str:
     if below(FAIR) >= 0.9:
         return PARTLY
     return f"{LOCAL} {chains} local chain{'s' if chains > 1 else ''}"
+
+
+def _check_copies(draws: np.ndarray) -> None:
+    """Raise where two of the chains `[chains, draws, functions]` are one and the same."""
+    rich = [f for f in range(draws.shape[2]) if len(np.unique(draws[:, :, f])) >= LEAST]  # two coins may fall alike
+    chains = {}
+    for number, chain in enumerate(draws[:, :, rich]):
+        first = chains.setdefault(chain.tobytes(), number) if rich else number
+        if first != number:
+            raise ValueError(
+                f"diagnostics.mixing: chains {first} and {number} have the same values throughout; copies of a chain "
+                "agree with each other without having mixed, so give every chain once."
+            )
 
 
 def _estimates(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

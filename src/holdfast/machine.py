@@ -1,4 +1,6 @@
-"""Machine settings that make CPU work faster and its bytes repeatable; applied on request, never on import.
+"""Machine settings that make CPU work faster and its bytes repeatable, and the memory that a process may fill.
+
+All of it happens on request, never on import.
 
 `tune()` is called by the command line and the benchmarks, as early as possible: the thread settings are read when torch
 is first imported. Three settings, measured in `benchmarks/relevance.py`:
@@ -15,9 +17,13 @@ is first imported. Three settings, measured in `benchmarks/relevance.py`:
 """
 
 import ctypes
+import math
 import os
+import re
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 THREADS = {"MKL_DYNAMIC": "FALSE", "OMP_WAIT_POLICY": "passive"}
 KEPT_BLOCK = 1 << 30  # blocks up to this many bytes come from the heap and stay there
@@ -25,6 +31,9 @@ TRIM = (1 << 31) - 1  # the heap is given back only beyond this, the largest val
 TOLERANCE = 2e-6  # relative error of a product of 512 to 784 terms; float32 gives 2e-7 to 5e-7, bfloat16 2e-3
 FASTER = 0.7  # share of the usual time; chips gave 0.45 or 1, so the choice, and the bytes, do not vary with the noise
 SHAPES = ((1, 256, 512, 512), (1, 500, 784, 512), (4, 64, 512, 512), (1, 1, 784, 512))  # batch, rows, terms, columns
+MEMORY = "60%"  # what a process may fill unless told otherwise
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+LEAST = 1 << 26  # bytes left to work with, below which nothing is begun: one tile, see holdfast.tiles
 
 
 def tune() -> dict[str, str]:
@@ -115,3 +124,72 @@ def _share_of_time(knob: object, rounds: int) -> float:
             a @ b
             best[setting] = min(best[setting], time.perf_counter() - start)
     return best["bf16"] / best["ieee"]
+
+
+def memory_limit(size: str = MEMORY) -> int:
+    """Bytes that a size in words stands for: "8GB", "512 MiB", or "60%" of what the machine has for this process.
+
+    >>> memory_limit("80MB"), memory_limit("1.5 MiB")
+    (80000000, 1572864)
+
+    Raises:
+        ValueError: no such size, or more than the machine has.
+    """
+    found = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(?:(%)|([KMGT]?I?)B?)\s*", size.upper())
+    if found is None or (unit := found[3] or "") not in UNITS:
+        raise ValueError(f"memory: expected a size such as 8GB, 512MiB or 60%, got {size[:40]!r}.")
+    number, whole = float(found[1]), total_memory()
+    limit = int(number / 100 * whole if found[2] else number * UNITS[unit])
+    if not 0 < limit <= whole:
+        raise ValueError(f"memory: {size} is {limit:,} bytes; expected above 0 and at most the machine's {whole:,}.")
+    return limit
+
+
+def working_memory(size: str = MEMORY) -> int:
+    """The `memory=` for explanations, attacks and predictions that keeps the whole process below a size in words.
+
+    What the process holds now (libraries, data, weights) is taken off, and half of the rest: the other half is for what
+    a call returns.
+
+    Raises:
+        ValueError: no such size, or the process holds too much already.
+    """
+    import psutil
+
+    limit, held = memory_limit(size), psutil.Process().memory_info().rss
+    if limit - held < 2 * LEAST:
+        raise ValueError(
+            f"memory: {size} is {limit:,} bytes, of which {held:,} are taken before any work; "
+            f"give at least {math.ceil((held + 2 * LEAST) / 1e6):,}MB."
+        )
+    return (limit - held) // 2
+
+
+def total_memory() -> int:
+    """Bytes of memory that this process could fill: of the machine, its control group and its address space."""
+    import psutil
+
+    return min(psutil.virtual_memory().total, *_limits())
+
+
+def _limits() -> Iterator[int]:
+    """What the system allows: control groups (containers, SLURM) up to their root, `ulimit -v`."""
+    yield sys.maxsize
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = Path("/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup")
+        file = "memory.limit_in_bytes" if controllers else "memory.max"
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(root) and (folder / file).is_file():
+                text = (folder / file).read_text().strip()
+                yield int(text) if text.isdigit() else sys.maxsize
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    yield sys.maxsize if soft == resource.RLIM_INFINITY else soft

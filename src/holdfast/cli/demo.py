@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.memory import DEFAULT, Memory
 from holdfast.studies.main_job.settings import RADII, MainJob
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def demo(
     k: Annotated[float, typer.Option(help="Top-k in percent of the pixels, above 0 and up to 100.")] = D.k,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = D.seed,
     run: Annotated[Path, typer.Option(help="Run folder: results are kept there and reused.")] = Path("runs/demo"),
+    memory: Memory = DEFAULT,
 ) -> None:
     """Train four treatments of one network, attack them, explain them, and write a report.
 
@@ -60,10 +62,11 @@ def demo(
     from rich.console import Console
     from rich.markup import escape
 
-    from holdfast.machine import tune
+    from holdfast.machine import memory_limit, tune, working_memory
 
     start = time.perf_counter()
     console = Console()
+    memory_limit(memory)  # before any work
     tune()
     from holdfast import report
     from holdfast.data import load
@@ -78,7 +81,7 @@ def demo(
     images = load(data, data_dir=data_dir)
     job.check(images)
     folder = RunFolder(run, lambda stage, seconds: _say(console, stage, seconds))
-    result = run_main_job(folder, job, images, command=_command())
+    result = run_main_job(folder, job, images, command=_command(), memory=working_memory(memory))
     page = report.write(result, run)
     console.print(_table(result))
     console.print(LEGEND, style="dim", highlight=False)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.memory import DEFAULT, Memory
+
 if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.table import Table
@@ -61,6 +63,7 @@ def diagnose(
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Draw R-hats into this folder, as SVG and PNG.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write predictions into this folder, for ArviZ.")] = None,
+    memory: Memory = DEFAULT,
 ) -> None:
     """Diagnose posteriors in function space: do their chains agree on what the networks compute?
 
@@ -70,8 +73,9 @@ def diagnose(
     from rich.console import Console
     from rich.markup import escape
 
-    from holdfast.machine import tune
+    from holdfast.machine import memory_limit, tune, working_memory
 
+    memory_limit(memory)  # before any work
     tune()
     from holdfast.budget import Budget
     from holdfast.data import load
@@ -89,7 +93,7 @@ def diagnose(
         held = _read(Path(reference), dataset, build)
     found = run(
         ensembles, dataset.test, reference=held, points=points, images=images, seed=seed,
-        probe=Probe(Budget(norm, epsilon), k=k, seed=seed),
+        probe=Probe(Budget(norm, epsilon), k=k, seed=seed), memory=working_memory(memory),
     )  # fmt: skip
     for part in _tables(found):
         console.print(part)

@@ -187,7 +187,7 @@ def _reduced_block(
                 size = maps[0].numel() * maps.element_size()
                 entries = maps[0, 0].numel()
                 passes = max(passes, min(entries, parts(kind, len(explain.ensemble), size, memory)))
-                stream = streams.setdefault(name, kind.stream())
+                stream = streams.setdefault(name, kind.stream(len(explain.ensemble)))
                 stream.add(maps.flatten(2).tensor_split(passes, -1)[part])
         for name, stream in streams.items():
             results.setdefault(name, []).append(stream.result())

@@ -108,7 +108,7 @@ def reduce_draws(maps: Tensor, quantiles: Sequence[float] = (0.05, 0.5, 0.95), t
     shape = maps.shape[1:]
 
     def kept(reduction: Reduction) -> Tensor:
-        stream = reduction.stream()
+        stream = reduction.stream(len(maps))
         stream.add(maps.flatten(2))
         return stream.result().view(-1, *shape)
 

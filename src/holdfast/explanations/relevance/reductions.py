@@ -30,8 +30,8 @@ class Stream(Protocol):
 class Mean:
     """Mean over draws."""
 
-    def stream(self) -> Stream:
-        """A stream for one block."""
+    def stream(self, draws: int) -> Stream:
+        """A stream for so many draws of one block."""
         return _Moments(variance=False)
 
 
@@ -39,8 +39,8 @@ class Mean:
 class Variance:
     """Variance over draws, divided by their number less one; zero for a single draw."""
 
-    def stream(self) -> Stream:
-        """A stream for one block."""
+    def stream(self, draws: int) -> Stream:
+        """A stream for so many draws of one block."""
         return _Moments(variance=True)
 
 
@@ -60,9 +60,9 @@ class Quantiles:
             raise ValueError(f"Quantiles: every quantile must lie in [0, 1], got {self.q}.")
         object.__setattr__(self, "q", q)
 
-    def stream(self) -> Stream:
-        """A stream for one block."""
-        return _Collected(self.q)
+    def stream(self, draws: int) -> Stream:
+        """A stream for so many draws of one block."""
+        return _Collected(self.q, draws)
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,13 @@ class TopCounts:
         if not 0 < self.percent <= 100:
             raise ValueError(f"TopCounts: percent must lie in (0, 100], got {self.percent}.")
 
-    def stream(self) -> Stream:
-        """A stream for one block."""
+    def stream(self, draws: int) -> Stream:
+        """A stream for so many draws of one block."""
         return _Counts(self.percent)
 
 
 Reduction = Mean | Variance | Quantiles | TopCounts
+COPIES = 2  # of the maps of a part, at most, while they are turned and sorted
 NAMED = {"mean": Mean(), "variance": Variance(), "median": Quantiles(0.5)}
 
 
@@ -99,7 +100,7 @@ def parts(kind: Reduction | None, draws: int, entry_bytes: int, memory: int) -> 
     """In how many parts the entries of a block must be taken so that what a stream holds fits into half of `memory`."""
     if not isinstance(kind, Quantiles):
         return 1
-    return max(1, math.ceil(2 * draws * entry_bytes / memory))
+    return max(1, math.ceil(2 * COPIES * draws * entry_bytes / memory))
 
 
 class _Moments:
@@ -126,15 +127,18 @@ class _Moments:
 class _Collected:
     """All draws of the entries at hand."""
 
-    def __init__(self, q: tuple[float, ...]) -> None:
-        self.q, self.maps = q, []
+    def __init__(self, q: tuple[float, ...], draws: int) -> None:
+        self.q, self.draws, self.count, self.maps = q, draws, 0, None
 
     def add(self, maps: Tensor) -> None:
-        self.maps.append(maps)
+        if self.maps is None:
+            self.maps = maps.new_empty(self.draws, *maps.shape[1:])  # one block: many would leave the heap in pieces
+        self.maps[self.count : self.count + len(maps)] = maps.detach()
+        self.count += len(maps)
 
     def result(self) -> Tensor:
-        values = ordered(torch.cat(self.maps).movedim(0, -1))
-        self.maps.clear()
+        turned, self.maps = self.maps.movedim(0, -1).contiguous(), None
+        values = ordered(turned)
         places = [q * (values.shape[-1] - 1) for q in self.q]
         found = [values[..., math.floor(p)].lerp(values[..., math.ceil(p)], p - math.floor(p)) for p in places]
         return found[0] if len(found) == 1 else torch.stack(found)

@@ -24,6 +24,7 @@ class Evidence(Declared):
         where: labels of the rows; a list stands for one piece of evidence for each of its values.
         against: labels that the rows to compare with have instead.
         controls: labels of rows that must not do as well.
+        only: images whose decision the attack left as it was ("kept"), or changed.
         expect: what the claim says of the number.
         margin: what counts as zero.
         paper: the paper's number; or, for lists in `where`, one for each value of the last list.
@@ -38,6 +39,7 @@ class Evidence(Declared):
     where: Where = Field(default_factory=dict)
     against: Where = Field(default_factory=dict)
     controls: tuple[Where, ...] = ()
+    only: Literal["all", "kept", "changed"] = "all"
     expect: Expect
     margin: float = Field(0.02, ge=0)
     paper: float | list[float] | None = None

@@ -2,10 +2,11 @@
 
     difference    mean over images of column(where) - column(against), the same image and training seed
     level         mean over images of the column
-    correlation   Spearman's correlation over images of two columns
     trend         mean over images of the slope of the column over the logarithm of the number of draws
+    correlation   Spearman's correlation over images of two columns
 
-Intervals are bootstrap intervals over images, and over training seeds as well where there are several.
+Intervals are bootstrap intervals over images, and over training seeds as well where there are several. Where a table
+has several radii and none is named, the largest is meant.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 RESAMPLES = 1999
+FEWEST = 5  # images that a number may rest on
 PAIR = ["seed", "image"]
+KEYS = ("treatment", "draws", "seed", "attack", "epsilon", "image")  # that tables of one study have in common
 
 
 @dataclass(frozen=True)
@@ -39,36 +42,44 @@ class NotThere(ValueError):
     """The rows that a piece of evidence is about are not in the tables."""
 
 
-def estimate(evidence: Evidence, tables: "Mapping[str, DataFrame]", where: Mapping[str, Any] | None = None) -> Estimate:
-    """The number of a piece of evidence, or the same with some labels replaced by `where`.
+def estimate(
+    evidence: Evidence, tables: "Mapping[str, DataFrame]", instead: Mapping[str, Any] | None = None
+) -> Estimate:
+    """The number of a piece of evidence.
+
+    Args:
+        evidence: what is asked.
+        tables: of its panel under one preset.
+        instead: labels that replace those of the evidence: for its controls.
 
     Raises:
         NotThere: no such rows.
     """
-    labels = evidence.where | dict(where or {})
-    table = joined(evidence, tables)
-    if evidence.quantity == "difference":
-        first = rows(table, labels)
-        second = rows(table, labels | evidence.against)
-        return _difference(first, second, evidence.column)
-    own = rows(table, labels)
-    if evidence.quantity == "level":
-        return _mean(_grid(own, evidence.column))
-    if evidence.quantity == "trend":
-        return _mean(_slopes(own, evidence.column))
-    return _correlation(own, evidence.column, evidence.other)
+    table, labels = joined(evidence, tables), evidence.where | dict(instead or {})
+    if evidence.quantity == "correlation":
+        return _correlation(_pairs(evidence, table, labels))
+    return _mean(_values(evidence, table, labels))
 
 
-def compared(
-    evidence: Evidence, tables: "Mapping[str, DataFrame]", first: Mapping[str, Any], second: Mapping[str, Any]
-) -> Estimate:
-    """How much higher the column is for some labels than for others, image by image."""
-    table = joined(evidence, tables)
-    return _difference(rows(table, evidence.where | first), rows(table, evidence.where | second), evidence.column)
+def advantage(evidence: Evidence, tables: "Mapping[str, DataFrame]", control: Mapping[str, Any]) -> Estimate:
+    """How much larger the number is than for a control's labels, on the same images.
+
+    Raises:
+        NotThere: no such rows.
+    """
+    table, own, other = joined(evidence, tables), evidence.where, evidence.where | dict(control)
+    if evidence.quantity == "correlation":
+        return _correlation(_pairs(evidence, table, own), _pairs(evidence, table, other))
+    a, b = _values(evidence, table, own), _values(evidence, table, other)
+    return _mean(a.sub(b).dropna())
 
 
 def joined(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> "DataFrame":
-    """The table of a piece of evidence; a column that it lacks is looked for in `predictions`."""
+    """The table of a piece of evidence; a column that it lacks is looked for in `predictions`.
+
+    Raises:
+        NotThere: no such table, or no such column.
+    """
     if evidence.table not in tables or tables[evidence.table].empty:
         raise NotThere(f"the table {evidence.table!r} is empty")
     table = tables[evidence.table]
@@ -78,12 +89,12 @@ def joined(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> "DataFrame"
     more = tables.get("predictions")
     if more is None or not set(wanted) <= set(more.columns):
         raise NotThere(f"there is no column {', '.join(wanted)}")
-    on = [c for c in ("treatment", "draws", "seed", "attack", "epsilon", "image") if c in table.columns]
+    on = [c for c in KEYS if c in table.columns]
     return table.merge(more[[*on, *wanted]], on=on)
 
 
 def rows(table: "DataFrame", labels: Mapping[str, Any]) -> "DataFrame":
-    """The rows with these labels.
+    """The rows with these labels, at the largest radius where none is named.
 
     Raises:
         NotThere: there are none.
@@ -95,47 +106,80 @@ def rows(table: "DataFrame", labels: Mapping[str, Any]) -> "DataFrame":
         chosen = chosen[chosen[name] == value]
     if chosen.empty:
         raise NotThere(f"there are no rows with {', '.join(f'{k} {v}' for k, v in labels.items())}")
+    if "epsilon" in chosen.columns and "epsilon" not in labels:
+        chosen = chosen[chosen.epsilon == chosen.epsilon.max()]
     return chosen
 
 
-def _grid(own: "DataFrame", column: str) -> np.ndarray:
-    """Values `[seeds, images]`."""
+def _values(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> "DataFrame":
+    """The number image by image: a frame of seeds (rows) and images (columns)."""
+    own = _only(evidence, rows(table, labels))
+    if evidence.quantity == "difference":
+        found = _grid(own, evidence.column).sub(_grid(rows(table, labels | evidence.against), evidence.column))
+    elif evidence.quantity == "trend":
+        found = _slopes(own, evidence.column)
+    else:
+        found = _grid(own, evidence.column)
+    found = found.dropna(axis="columns")
+    if found.shape[1] < FEWEST:
+        raise NotThere(f"there are only {found.shape[1]} such images")
+    return found
+
+
+def _only(evidence: Evidence, own: "DataFrame") -> "DataFrame":
+    if evidence.only == "all":
+        return own
+    return own[own.label_kept == (evidence.only == "kept")]
+
+
+def _grid(own: "DataFrame", column: str) -> "DataFrame":
     if own.duplicated(PAIR).any():
         raise NotThere("the labels do not settle on one row for each image: name draws, k, layer, rule, attack")
-    return own.pivot(index="seed", columns="image", values=column).to_numpy(float)
+    return own.pivot(index="seed", columns="image", values=column).astype(float)
 
 
-def _difference(first: "DataFrame", second: "DataFrame", column: str) -> Estimate:
-    a, b = (_grid(t, column) for t in (first, second))
-    if a.shape != b.shape:
-        raise NotThere("the two sides have different images")
-    found = scores.compare(*((a, b) if len(a) > 1 else (a[0], b[0])), seed=0, resamples=RESAMPLES)
-    return Estimate(found.mean, *found.mean_interval, a.shape[1], found.wilcoxon_p)
-
-
-def _mean(values: np.ndarray) -> Estimate:
-    zero = np.zeros_like(values)
-    found = scores.compare(*((values, zero) if len(values) > 1 else (values[0], zero[0])), seed=0, resamples=RESAMPLES)
-    return Estimate(found.mean, *found.mean_interval, values.shape[1], found.wilcoxon_p)
-
-
-def _slopes(own: "DataFrame", column: str) -> np.ndarray:
+def _slopes(own: "DataFrame", column: str) -> "DataFrame":
     counts = np.sort(own.draws.unique())
     if len(counts) < 2:
         raise NotThere("a trend needs several numbers of draws")
-    grids = np.stack([_grid(own[own.draws == n], column) for n in counts])
     x = np.log(counts) - np.log(counts).mean()
-    return np.tensordot(x, grids, 1) / (x @ x)
+    grids = [_grid(own[own.draws == n], column) for n in counts]
+    return sum(weight * grid for weight, grid in zip(x / (x @ x), grids, strict=True))
 
 
-def _correlation(own: "DataFrame", column: str, other: str) -> Estimate:
-    from scipy import stats
+def _mean(values: "DataFrame") -> Estimate:
+    a = values.dropna(axis="columns").to_numpy()
+    if a.shape[1] < FEWEST:
+        raise NotThere(f"there are only {a.shape[1]} such images")
+    zero = np.zeros_like(a)
+    found = scores.compare(*((a, zero) if len(a) > 1 else (a[0], zero[0])), seed=0, resamples=RESAMPLES)
+    return Estimate(found.mean, *found.mean_interval, a.shape[1], found.wilcoxon_p)
 
-    a, b = (_grid(own, c).mean(0) for c in (column, other))
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        raise NotThere(f"one of {column} and {other} is the same for all images")
-    spearman = lambda i: stats.spearmanr(a[i], b[i]).statistic
+
+def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
+    """Both columns `[2, images]`, each averaged over the training seeds."""
+    own = _only(evidence, rows(table, labels))
+    return np.stack([_grid(own, c).mean(0).to_numpy() for c in (evidence.column, evidence.other)])
+
+
+def _correlation(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:
+    """Of one pair of columns, or how much larger it is than another pair's on the same images."""
+    pairs = [own] if other is None else [own, other]
+    if any(np.ptp(p, axis=1).min() == 0 for p in pairs):
+        raise NotThere("one of the two columns is the same for all images")
+    if other is not None and own.shape != other.shape:
+        raise NotThere("the two sides have different images")
+    number = lambda i: _spearman(own[:, i]) - (0.0 if other is None else _spearman(other[:, i]))
     random = np.random.default_rng(0)
-    draws = np.array([spearman(random.integers(0, len(a), len(a))) for _ in range(RESAMPLES // 4)])
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return Estimate(float(spearman(np.arange(len(a)))), float(low), float(high), len(a))
+    resampled = [number(random.integers(0, own.shape[1], own.shape[1])) for _ in range(RESAMPLES)]
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return Estimate(float(number(np.arange(own.shape[1]))), float(low), float(high), own.shape[1])
+
+
+def _spearman(pair: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
+    a, b = (rankdata(row) for row in pair)
+    a, b = a - a.mean(), b - b.mean()
+    size = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / size) if size > 0 else np.nan

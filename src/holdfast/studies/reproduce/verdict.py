@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.scores import holm
 from holdfast.studies.reproduce.claim import Claim, Evidence, values
-from holdfast.studies.reproduce.quantities import Estimate, NotThere, compared, estimate
+from holdfast.studies.reproduce.quantities import Estimate, NotThere, advantage, estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -115,7 +115,7 @@ def _controls(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> Any:
     for control in evidence.controls:
         try:
             number = estimate(evidence, tables, control)
-            gap = compared(evidence, tables, {}, control)
+            gap = advantage(evidence, tables, control)
         except NotThere:
             continue
         yield values(control).replace("_", " "), number, (gap.low if sign > 0 else -gap.high) > 0

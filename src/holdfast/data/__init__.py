@@ -7,8 +7,10 @@ from holdfast.data.errors import DataError, MissingDataError
 from holdfast.data.fetching import fetch
 from holdfast.data.half_moons import half_moons
 from holdfast.data.loading import load
+from holdfast.data.manifolds import ManifoldSplit, embedded_moons, embedded_spheres
 from holdfast.data.placed import PlacedSplit, placed
 from holdfast.data.subsets import balanced_subset
+from holdfast.data.tangents import local_pca, shift_tangents
 from holdfast.data.verifying import Check, verify
 
 __all__ = [
@@ -17,14 +19,19 @@ __all__ = [
     "DataError",
     "Dataset",
     "Entry",
+    "ManifoldSplit",
     "MissingDataError",
     "PlacedSplit",
     "Split",
     "balanced_subset",
+    "embedded_moons",
+    "embedded_spheres",
     "fetch",
     "half_moons",
     "load",
+    "local_pca",
     "placed",
     "read_box_folder",
+    "shift_tangents",
     "verify",
 ]

@@ -13,6 +13,7 @@ from holdfast.networks.filter_response import FilterResponseNorm
 from holdfast.networks.initialise import initialise
 from holdfast.networks.learnable import learnable_layers
 from holdfast.networks.lenet import lenet
+from holdfast.networks.mlp import mlp
 from holdfast.networks.normalise import Normalise, normalised
 from holdfast.networks.published import PUBLISHED, Published, load_published
 from holdfast.networks.recipe import rebuild
@@ -38,6 +39,7 @@ __all__ = [
     "lenet",
     "load_published",
     "load_trained",
+    "mlp",
     "normalised",
     "rebuild",
     "resnet",

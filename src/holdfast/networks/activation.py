@@ -4,11 +4,11 @@ from typing import Literal
 
 from torch import nn
 
-Activation = Literal["relu", "leaky_relu"]
+Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid"]
 
 
 def activation_module(name: Activation) -> nn.Module:
-    """The activation as a module: "relu" is `max(z, 0)`, "leaky_relu" is `max(z, 0.01 z)`.
+    """The activation as a module: "leaky_relu" is `max(z, 0.01 z)`.
 
     Raises:
         ValueError: for any other name.
@@ -16,8 +16,7 @@ def activation_module(name: Activation) -> nn.Module:
     >>> activation_module("leaky_relu")
     LeakyReLU(negative_slope=0.01)
     """
-    if name == "relu":
-        return nn.ReLU()
-    if name == "leaky_relu":
-        return nn.LeakyReLU(0.01)
-    raise ValueError(f"activation: expected 'relu' or 'leaky_relu', got {name!r}.")
+    made = {"relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.01), "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+    if name not in made:
+        raise ValueError(f"activation: expected {', '.join(map(repr, made))}, got {name!r}.")
+    return made[name]()

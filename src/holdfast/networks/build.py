@@ -8,11 +8,12 @@ from holdfast.networks.compact import compact
 from holdfast.networks.conv import conv
 from holdfast.networks.fc2 import fc2
 from holdfast.networks.lenet import lenet
+from holdfast.networks.mlp import mlp
 from holdfast.networks.resnet import resnet
 from holdfast.networks.resnet2b import resnet2b
 from holdfast.networks.small import small
 
-NETWORKS = {factory.__name__: factory for factory in (fc2, conv, small, lenet, compact, resnet, resnet2b)}
+NETWORKS = {factory.__name__: factory for factory in (fc2, mlp, conv, small, lenet, compact, resnet, resnet2b)}
 
 
 def build(name: str, shape: tuple[int, ...], classes: int, **settings: Any) -> nn.Module:

@@ -1,6 +1,6 @@
 """Images of a study's cells: training images and test points, from settings alone.
 
-data    name of a data set; `train`: how many of its training images, class-balanced; `points`: how many test images
+data    name of a data set, or of one of `MANIFOLDS`; `train`: how many of its training images, class-balanced; `points`: how many test images
 """
 
 from collections.abc import Mapping
@@ -8,13 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from holdfast.data import Dataset, Split, balanced_subset, load
+from holdfast.data import Dataset, Split, balanced_subset, embedded_moons, embedded_spheres, load
 from holdfast.studies.engine.kind import Context
+
+MANIFOLDS = {"embedded-moons": embedded_moons, "embedded-spheres": embedded_spheres}  # made, tangents known
 
 
 @lru_cache(maxsize=2)
 def _load(name: str, data_dir: Path | None) -> Dataset:
-    return load(name, data_dir=data_dir)
+    return MANIFOLDS[name]() if name in MANIFOLDS else load(name, data_dir=data_dir)
 
 
 def dataset_of(settings: Mapping[str, Any], context: Context) -> Dataset:

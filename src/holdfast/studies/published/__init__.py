@@ -9,6 +9,7 @@ from holdfast.studies.published.double_softmax import double_softmax_cross_entro
 from holdfast.studies.published.hot_variational import hot_variational
 from holdfast.studies.published.map_sign import map_descent, map_sign
 from holdfast.studies.published.mean_of_images import mean_of_images
+from holdfast.studies.published.released_steps import released_steps
 from holdfast.studies.published.relevance_as_released import relevance_as_released
 from holdfast.studies.published.sharded_chains import sharded_chains
 
@@ -20,6 +21,7 @@ __all__ = [
     "map_descent",
     "map_sign",
     "mean_of_images",
+    "released_steps",
     "relevance_as_released",
     "sharded_chains",
 ]

@@ -14,18 +14,15 @@ So a network that is merely loud passes for a robust one: multiply its logits by
 that are meant to break an ensemble are in `holdfast.attacks`.
 """
 
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from holdfast.attacks.attacked import Attacked, sizes
-from holdfast.attacks.signs import signs
-from holdfast.budget import Budget
+from holdfast.attacks.attacked import Attacked
 from holdfast.checks import check_count, check_images, check_labels, check_range
 from holdfast.ensemble import Ensemble
+from holdfast.studies.published.recorded import recorded
 from holdfast.tiles import MEMORY
 
 
@@ -79,7 +76,8 @@ def mean_of_images(
                     images = images + step_size * _gradient(ensemble, weights, images, labels).sign()
                     images = (clean + (images - clean).clamp(-epsilon, epsilon)).clamp(0, 1)
             moved[tile.images] += images.sum(0) / len(ensemble)
-    return _record(ensemble, x, y, moved, epsilon, {"steps": steps, "step_size": step_size, "seed": seed}, memory)
+    settings = {"steps": steps, "step_size": step_size, "seed": seed}
+    return recorded("mean_of_images", ensemble, x, y, moved, epsilon, settings, memory)
 
 
 def _gradient(ensemble: Ensemble, weights: dict[str, Tensor], images: Tensor, y: Tensor) -> Tensor:
@@ -89,23 +87,3 @@ def _gradient(ensemble: Ensemble, weights: dict[str, Tensor], images: Tensor, y:
         logits = torch.vmap(lambda w, t: functional_call(ensemble.network, w, (t,)))(weights, images)
         loss = F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)), reduction="sum")
     return torch.autograd.grad(loss, images)[0]
-
-
-def _record(
-    ensemble: Ensemble, x: Tensor, y: Tensor, moved: Tensor, epsilon: float, settings: dict, memory: int
-) -> Attacked:
-    predicted = ensemble.predict(moved, memory=memory)
-    linf, l2 = sizes(moved, x)
-    found = Attacked(
-        name="mean_of_images",
-        images=moved[None],
-        success=(predicted != y)[None],
-        clean_predicted=ensemble.predict(x, memory=memory),
-        predicted=predicted[None],
-        size_linf=linf[None],
-        size_l2=l2[None],
-        epsilons=(epsilon,),
-        settings={"norm": "linf", **settings},
-    )
-    given = dict(budget=Budget("linf", epsilon), targeted=False, memory=memory)
-    return replace(found, masking=signs(ensemble, x, y, found, **given))

@@ -6,6 +6,7 @@ The networks of the accuracy-robustness grid of Carbone et al. 2020 (arXiv:2002.
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -45,9 +46,7 @@ def mlp(
     sizes = [math.prod(shape), *[width] * depth]
     with torch.random.fork_rng(devices=[]):
         hidden = [
-            layer
-            for into, out in zip(sizes, sizes[1:], strict=False)
-            for layer in (nn.Linear(into, out), activation_module(activation))
+            layer for into, out in pairwise(sizes) for layer in (nn.Linear(into, out), activation_module(activation))
         ]
         network = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, classes))
     return initialise(network, seed)

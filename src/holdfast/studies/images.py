@@ -1,6 +1,7 @@
 """Images of a study's cells: training images and test points, from settings alone.
 
-data    name of a data set, or of one of `MANIFOLDS`; `train`: how many of its training images, class-balanced; `points`: how many test images
+data    name of a data set, or one of `MANIFOLDS`; `train`: how many of its training images, class-balanced;
+        `points`: how many test images
 """
 
 from collections.abc import Mapping

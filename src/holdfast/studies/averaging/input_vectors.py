@@ -5,9 +5,9 @@
     logit            gradient of f_y - mean_c f_c
     lrp              heatmap of the class that the whole ensemble predicts, epsilon-rule
 
-float32 rounds the gradient of a cross-entropy to zero once 1 - p_y rounds to zero. Here its factor softmax(f) - onehot(y)
-is computed in float64 with 1 - p_y as a sum of the others, scaled to size 1 for the way back through the network, and
-put back afterwards.
+float32 rounds the gradient of a cross-entropy to zero once 1 - p_y rounds to zero. Here the factor that goes back
+through the network, softmax(f) - onehot(y), is computed in float64 with 1 - p_y as a sum of the others, scaled to size
+1 for the way, and scaled back afterwards.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """accuracy: which decisions are right before and after an attack, and whether the attack can be believed.
 
-Settings: data, points, draws, pick. Needs: ensemble, attack. Result: one row per radius and image. `failed_checks` names
-the checks of the attack's own masking report that failed, "" where none did.
+Settings: data, points, draws, pick. Needs: ensemble, attack. Result: one row per radius and image. `failed_checks`
+names the checks of the attack's own masking report that failed, "" where none did.
 """
 
 from collections.abc import Mapping

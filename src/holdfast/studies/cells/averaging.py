@@ -1,10 +1,10 @@
 """averaging: what is left of gradients or heatmaps when they are averaged over draws, image by image.
 
-Settings: data, points, pick, `counts` (pairs: number of draws in the paper, here), `of` (names of
-`holdfast.studies.averaging.input_vectors`, or "log_predictive"), `tangent` where they are to be split: "known" (of manifolds),
-"shifts" (of `placed`), or "pca" (of neighbours among the training images), `maps`: whether the mean maps are kept. Needs:
-ensemble. Result: columns `[counts, B]` of `Average`, as `of/part/column`. Counts beyond the draws that there are, are
-left out. Parts:
+Settings: data, points, pick, `counts` (pairs: number of draws in the paper, here), `of` (label -> a name of
+`holdfast.studies.averaging.input_vectors`, or "log_predictive"), `maps`: whether the mean maps are kept, and `tangent`
+where they are to be split: "known" (of manifolds), "shifts" (of `placed`), or "pca" (of neighbours among the training
+images). Needs: ensemble. Result: columns `[counts, B]` of `Average`, as `of/part/column`. Counts beyond the draws that
+there are, are left out. Parts:
 
     all        the whole vector
     tangent    along the manifold
@@ -41,8 +41,8 @@ def compute(
     points = test_points(settings, context)
     parts = _parts(settings, points, context)
     tensors: dict[str, Tensor] = {}
-    for of in settings["of"]:
-        snapshots = list(_snapshots(of, ensemble, points, parts, [here for _, here in counts], context.memory))
+    for of, kind in settings["of"].items():
+        snapshots = list(_snapshots(kind, ensemble, points, parts, [here for _, here in counts], context.memory))
         for name in snapshots[0][0]:
             tensors[f"{of}/{name}"] = torch.stack([columns[name] for columns, _ in snapshots])
         if settings.get("maps"):

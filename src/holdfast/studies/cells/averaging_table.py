@@ -2,7 +2,7 @@
 
 Settings: `table`. Needs: averaging. Tables:
 
-    norms         one row per vector, part, number of draws and image: sizes, cancellation; whether the decision is right
+    norms         one row per vector, part, number of draws and image: sizes, cancellation, decisions
     components    one row per vector, number of draws and level: quantiles of all components of all images
     heatmaps      one row per vector, number of draws, example and pixel: the mean map
 """

@@ -1,8 +1,8 @@
 """averaging: what is left of gradients and heatmaps when they are averaged over draws (paper GA, and the theory).
 
 Settings of the section `measure`: `of`, `tangent` and `maps` as in the cell `averaging`; `grid`, see
-`holdfast.studies.reproduce.grid`; `networks`: treatment -> network, where it is not the panel's; `controls`: further treatments. Tables: `norms`, and
-with `maps` also `components` and `heatmaps`.
+`holdfast.studies.reproduce.grid`; `networks`: treatment -> network, where it is not the panel's; `controls`: further
+treatments. Tables: `norms`, and with `maps` also `components` and `heatmaps`.
 """
 
 from holdfast.studies.engine import Cell

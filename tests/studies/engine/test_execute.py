@@ -50,14 +50,16 @@ def test_one_process_and_three_give_the_same_bytes(tmp_path):
         one, three = (Store(tmp_path / str(jobs)).read(cell) for jobs in (1, 3))
         assert one.equals(three)
     files = [sorted(p.name for p in (tmp_path / n / "cells").rglob("*.safetensors")) for n in ("1", "3")]
-    assert files[0] == files[1] and len(files[0]) == 8
+    assert files[0] == files[1]
+    assert len(files[0]) == 8
 
 
 def test_failures_stop_what_needs_them_and_nothing_else(tmp_path):
     bad = fit(0, learning_rate="fast")
     outcomes = execute(Store(tmp_path), [attack(bad), judged(1)])
     assert states(outcomes) == ["failed", "failed", "computed", "computed", "computed"]
-    assert "takes no learning_rate" in outcomes[0].message and "Traceback" in outcomes[0].details
+    assert "takes no learning_rate" in outcomes[0].message
+    assert "Traceback" in outcomes[0].details
     assert outcomes[1].message == f"it needs {bad.name}, which failed"
 
 
@@ -89,7 +91,8 @@ def test_a_cell_of_another_version_is_not_computed(tmp_path):
     cell = fit()
     object.__setattr__(cell, "key", "0" * 64)
     (outcome,) = execute(Store(tmp_path), [cell])
-    assert outcome.state == "failed" and "planned by another version of holdfast" in outcome.message
+    assert outcome.state == "failed"
+    assert "planned by another version of holdfast" in outcome.message
 
 
 def run_for_ever(folder):
@@ -108,7 +111,8 @@ def test_killed_and_started_again(tmp_path):
         process.join()
     cells = [judged(seed) for seed in range(12)]
     after = execute(Store(tmp_path / "killed"), cells)
-    assert "reused" in states(after) and set(states(after)) <= {"reused", "computed"}
+    assert "reused" in states(after)
+    assert set(states(after)) <= {"reused", "computed"}
     execute(Store(tmp_path / "whole"), cells)
     for cell in cells:
         assert Store(tmp_path / "killed").read(cell).equals(Store(tmp_path / "whole").read(cell))

@@ -52,7 +52,8 @@ def test_a_correlation_is_of_ranks():
     tables["predictions"] = tables["resilience"].assign(softmax_robustness=lambda t: np.exp(5 * t.k_lrp))
     tables["predictions"] = tables["predictions"].drop(columns=["k_lrp", "label_kept"])
     found = estimate(evidence("correlation", other="softmax_robustness"), tables)
-    assert found.value == pytest.approx(1.0) and found.low == pytest.approx(1.0)
+    assert found.value == pytest.approx(1.0)
+    assert found.low == pytest.approx(1.0)
 
 
 def test_only_images_whose_decision_was_kept():
@@ -63,7 +64,8 @@ def test_only_images_whose_decision_was_kept():
 def test_an_advantage_is_measured_on_the_same_images():
     tables = {"resilience": table(deterministic=0.0, hmc=0.05, deep_ensemble=0.04)}
     gap = advantage(evidence(), tables, {"treatment": "deep_ensemble"})
-    assert gap.value == pytest.approx(0.02, abs=0.005) and gap.low > 0
+    assert gap.value == pytest.approx(0.02, abs=0.005)
+    assert gap.low > 0
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-# make demo | test | oracles | lint | bench | clean.  The first call makes .venv with the versions the project was tested with.
+# make demo | test | fuzz | oracles | lint | bench | clean.  The first call makes .venv with the versions the project was tested with.
 PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test oracles lint bench clean
+.PHONY: demo test fuzz oracles lint bench clean
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
@@ -14,6 +14,10 @@ demo: .venv/installed
 
 test: .venv/installed lint
 	$(BIN)/pytest --numprocesses 2 --quiet tests src
+
+# 10,000 malformed inputs for every parser, and 150 processes killed while they share a run folder; a few minutes.
+fuzz: .venv/installed
+	HOLDFAST_FUZZ=10000 HOLDFAST_KILLS=150 $(BIN)/pytest --numprocesses 2 --quiet -rP tests/fuzz tests/studies/test_kills.py
 
 # Other libraries that `make test` then compares with. Without their dependencies: zennit asks for torchvision, which
 # would tie the version of torch, and the rest is there already.

@@ -168,6 +168,7 @@ def accuracies() -> list[dict[str, Any]]:
         told += f", acceptance {diagnostics['acceptance']:.2f}, rms energy error {diagnostics['rms_energy_error']:.2f}"
         told += f", {diagnostics['gradients']} gradients; best single last draw "
         told += f"{max(record['accuracy_of_the_last_draw']):.4f}, the fits {record['accuracy_of_the_starts']:.4f}"
+        told = "; ".join([told, *(warning.rstrip(".") for warning in record["warnings"])])
         found.append(entry(f"{title} by full-batch HMC, accuracy", record["accuracy"], bound, "at_least", told))
     return found
 

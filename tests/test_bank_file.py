@@ -125,3 +125,39 @@ def test_the_header_is_json_with_sorted_keys(tmp_path):
     with safe_open(path, "pt") as file:
         text = file.metadata()["holdfast"]
     assert text == json.dumps(json.loads(text), sort_keys=True)
+
+
+def said(path, **changes):
+    """The bank with other words in its manifest, and no checksum over them, as older files have none."""
+    with safe_open(path, "pt") as file:
+        weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        found = json.loads(file.metadata()["holdfast"])
+    found.pop("checksum", None)
+    manifest = {k: v for k, v in (found["manifest"] | changes).items() if v != "absent"}
+    bank_file.save_file(weights, path, {"holdfast": json.dumps(found | {"manifest": manifest})})
+    return path
+
+
+def test_banks_without_a_schema_open_and_later_ones_say_so(tmp_path):
+    path = ensemble().save(tmp_path / "bank.safetensors")
+    assert len(Ensemble.load(said(path, schema="absent"), RECIPE)) == 4
+    with pytest.raises(ValueError, match=r"has schema 2, of a later holdfast; .* up to 1: upgrade"):
+        Ensemble.load(said(path, schema=2), RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("chains", "two"), ("chains", 0), ("chains", True), ("checksums", [1, 2, 3, 4]), ("checksums", {}), ("data", 5),
+     ("architecture", None), ("schema", "1")],
+)  # fmt: skip
+def test_what_a_manifest_cannot_mean_is_refused(tmp_path, name, value):
+    path = ensemble().save(tmp_path / "bank.safetensors")
+    with pytest.raises(ValueError, match=f"manifest of .* cannot be read .'{name}' makes no sense"):
+        Ensemble.load(said(path, **{name: value}), RECIPE)
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    path = tmp_path / "bank.safetensors"
+    bank_file.save_file({k: v[None].int() for k, v in RECIPE.state_dict().items()}, path)
+    with pytest.raises(ValueError, match=r"linear1.weight of .* is I32, the network has torch.float32"):
+        Ensemble.load(path, RECIPE)

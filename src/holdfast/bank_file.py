@@ -2,8 +2,8 @@
 
 One safetensors file: every weight under its state-dict name with a leading draw axis, and one metadata entry of JSON
 
-    {"manifest": {architecture, prior, data, sampler, seed, chains, draws, versions, checksums}, "diagnostics": ...,
-     "checksum": ...}
+    {"manifest": {schema, architecture, prior, data, sampler, seed, chains, draws, versions, checksums},
+     "diagnostics": ..., "checksum": ...}
 
 safetensors itself notices a file that was cut off, not a byte that changed: so the manifest holds a CRC-32 of every
 draw, checked whenever a draw is read, and the entry holds one of itself and of the weights' names and shapes, checked
@@ -26,6 +26,12 @@ from torch import Tensor, nn
 
 ENTRY = "holdfast"
 KEYS = {"manifest", "diagnostics", "checksum"}
+SCHEMA = 1  # of what is written; all up to it are read, and files without one
+MANIFEST = {  # types of what readers rely on, where it is there
+    "schema": int, "architecture": dict, "data": dict | None, "chains": int | None, "draws": int,
+    "checksums": list | None, "sampler": str | None, "versions": dict | None,
+}  # fmt: skip
+DIAGNOSTICS = {"method": str, "settings": dict, "summary": dict, "history": dict, "warnings": list}
 
 
 def manifest_of(
@@ -47,6 +53,7 @@ def manifest_of(
     settings = (diagnostics or {}).get("settings", {})
     first = next(iter(weights.values()))
     return {
+        "schema": SCHEMA,
         "architecture": {
             "recipe": getattr(network, "recipe", None),
             "layers": str(network),
@@ -139,12 +146,36 @@ def header_of(call: str, path: str | os.PathLike, file: Any) -> tuple[dict[str, 
         manifest, diagnostics = found.get("manifest") or {}, found.get("diagnostics")
         if not isinstance(manifest, dict) or not isinstance(diagnostics, dict | None):
             raise ValueError("it is no manifest")
-    except (ValueError, KeyError) as error:
+        _check_types(manifest, diagnostics)
+    except (ValueError, KeyError, RecursionError) as error:
         said = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
         raise ValueError(
             f"{call}: the manifest of {path} cannot be read ({said}): the file was damaged; make it again."
         ) from error
+    if manifest.get("schema", SCHEMA) > SCHEMA:
+        raise ValueError(
+            f"{call}: {path} has schema {str(manifest['schema'])[:20]}, of a later holdfast; this version knows those "
+            f"up to {SCHEMA}: upgrade it."
+        )
     return manifest, diagnostics
+
+
+def _check_types(manifest: Mapping[str, Any], diagnostics: Mapping[str, Any] | None) -> None:
+    """What is said must be of the kind that readers expect."""
+    said = [(k, v, MANIFEST.get(k)) for k, v in manifest.items()]
+    said += [(k, v, DIAGNOSTICS.get(k)) for k, v in (diagnostics or {}).items()]
+    wrong = [k for k, v, kind in said if kind is not None and (not isinstance(v, kind) or isinstance(v, bool))]
+    chains, history = manifest.get("chains"), (diagnostics or {}).get("history") or {}
+    if not wrong and chains is not None and not 1 <= chains <= 1 << 32:
+        wrong.append("chains")
+    if not wrong and not all(isinstance(text, str) for text in manifest.get("checksums") or ()):
+        wrong.append("checksums")
+    if not wrong and not all(isinstance(curve, list) for curve in history.values()):
+        wrong.append("history")
+    if not wrong and diagnostics is not None and not {"method"} <= diagnostics.keys() <= DIAGNOSTICS.keys():
+        wrong.append("diagnostics")
+    if wrong:
+        raise ValueError(f"{wrong[0][:40]!r} makes no sense")
 
 
 def _header_checksum(found: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -161,6 +192,14 @@ def check_draw(call: str, path: str | os.PathLike, manifest: Mapping[str, Any], 
             f"{call}: draw {draw} of {path} is damaged: its checksum is {checksum}, the manifest says "
             f"{expected[draw] if draw < len(expected) else 'nothing'}; make the file again or leave this draw out."
         )
+
+
+def check_kinds(call: str, path: str | os.PathLike, network: nn.Module, file: Any) -> None:
+    """Raise where a weight that is a floating-point number in the network is none in an open file, or the reverse."""
+    for name, value in (*network.named_parameters(), *network.named_buffers()):
+        kind = file.get_slice(name).get_dtype()
+        if ("F" in kind) != value.is_floating_point():
+            raise ValueError(f"{call}: {name} of {path} is {kind}, the network has {value.dtype}; make the file again.")
 
 
 def check_shapes(

@@ -255,6 +255,7 @@ class Ensemble:
         expected = {k: tuple(v.shape) for k, v in _state(network).items()}
         stored = {k: tuple(v.shape[1:]) for k, v in weights.items()}
         bank_file.check_shapes(call, path, expected, stored, "the network")
+        bank_file.check_kinds(call, path, network, file)
         ensemble = cls(skeleton(network), weights, Diagnostics(**found) if found else None)
         for s in range(len(ensemble)):
             checksum = bank_file.draw_checksum({k: v[s] for k, v in weights.items()})

@@ -1,6 +1,7 @@
 """Attacks on explanations: objectives by hand, derivatives by finite differences, and that the maps really move."""
 
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from holdfast.attacks.search import Search
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
 from holdfast.explanations import AlphaBeta, Epsilon, Gamma, epsilon_gamma_box, lrp, saliency
+from holdfast.scores import k_lrp
 from holdfast.tiles import MEMORY
 
 
@@ -106,7 +108,9 @@ def test_objectives_by_hand():
 
 def test_overlap_becomes_the_overlap_when_it_is_sharp():
     maps, clean = some_maps(0), some_maps(1)
+    assert int(top_pixels(maps, 30)[0].sum()) == 9
     exact = (top_pixels(maps, 30) & top_pixels(clean, 30)).sum(1) / 9
+    torch.testing.assert_close(exact.double(), k_lrp(clean, maps, k=30))
     torch.testing.assert_close(-overlap(30, width=1e-6)(maps, clean, IMAGES), exact.double())
     assert torch.equal(overlap_below(30, 0.5)(maps, clean, IMAGES), exact < 0.5)
 
@@ -181,7 +185,7 @@ def test_top_pixels_move_further_than_under_noise_of_the_same_size(case, explain
     assert bool(result.label_kept.all())
     clean = explain(ensemble, x.clone().requires_grad_(), y).mean(0).detach()
     torch.testing.assert_close(result.clean_maps, clean)
-    kept = lambda maps: (top_pixels(maps, 20) & top_pixels(clean, 20)).double().sum(1) / 13
+    kept = lambda maps: (top_pixels(maps, 20) & top_pixels(clean, 20)).double().sum(1) / 12
     noise = random_noise(ensemble, x, y, budget=budget)
     for e in range(2):
         under_noise = explain(ensemble, noise.images[e].clone().requires_grad_(), y).mean(0).detach()
@@ -213,6 +217,28 @@ def test_every_objective_rises(case, objective):
     assert bool(result.label_kept.all())
     gain = (result.objective_after - result.objective_before).mean()
     assert gain > {"map": 0.1, "region": 0.03, "centre": 0.1, "away": 0.1, "top_k": 0.03}[objective]
+
+
+@pytest.mark.parametrize("epsilons", [[0.04, 0.05, 0.06, 0.07], [0.07, 0.05, 0.06, 0.04]])
+@pytest.mark.parametrize("constraint", ["projection", "none"])
+def test_success_never_falls_with_the_radius(case, epsilons, constraint):
+    ensemble, x = case
+    given = dict(explain=gradient_map, objective=top_k(20), criterion=overlap_below(20, 0.7), constraint=constraint)
+    found = attack_explanation(
+        ensemble, x, ensemble.predict(x), budget=Budget("linf", epsilons), steps=2, n_restarts=1, beta=5.0, **given
+    )
+    order = sorted(range(4), key=epsilons.__getitem__)
+    for small, large in pairwise(order):
+        assert bool((found.success[small] <= found.success[large]).all())
+    assert 0 < found.success.double().mean() < 1
+    for e in range(4):  # what is said of the images is so
+        y = ensemble.predict(found.images[e])
+        maps = gradient_map(ensemble, found.images[e].clone().requires_grad_(), found.clean_predicted).mean(0).detach()
+        torch.testing.assert_close(found.maps[e], maps)
+        torch.testing.assert_close(found.objective_after[e], top_k(20)(maps, found.clean_maps, None))
+        kept = overlap_below(20, 0.7)(maps, found.clean_maps, None)
+        assert torch.equal(found.success[e], kept & (y == found.clean_predicted))
+        assert torch.equal(found.predicted[e], y)
 
 
 def test_posterior_mean_of_several_draws_and_repeatability():
@@ -356,6 +382,8 @@ def test_bad_input(case):
         attack_explanation(ensemble, x, y + 10, explain=gradient_map, **given)
     with pytest.raises(ValueError, match=r"top_k: k must lie in \(0, 100\]"):
         top_k(0)
+    with pytest.raises(ValueError, match="k=1 percent of 64 pixels is less than one pixel; use a larger k"):
+        attack_explanation(ensemble, x, y, explain=gradient_map, **given | {"objective": top_k(1)})
     with pytest.raises(TypeError, match="target_region: region must be a tensor of booleans"):
         target_region(torch.ones(8, 8))
     with pytest.raises(ValueError, match="target_region: the region holds no pixel"):

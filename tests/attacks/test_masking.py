@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from holdfast.attacks import fgsm, masking_report, pgd, square, worst_case
-from holdfast.attacks.answers import zero_gradients
+from holdfast.attacks import fgsm, masking_report, pgd, square, transfer, worst_case
+from holdfast.attacks.answers import derivative_kept, zero_gradients
 from holdfast.attacks.masking_figures import scaled
 from holdfast.attacks.objectives import OBJECTIVES
 from holdfast.budget import Budget
@@ -74,6 +74,47 @@ class Probabilities(Wrapped):
         return self.network(x).softmax(-1)
 
 
+class OtherBackward(torch.autograd.Function):
+    """The forward pass of one network, the backward pass of another."""
+
+    @staticmethod
+    def forward(context, x, network, other):
+        context.save_for_backward(x)
+        context.other = other
+        return network(x)
+
+    @staticmethod
+    def backward(context, back):
+        with torch.enable_grad():
+            x = context.saved_tensors[0].detach().requires_grad_()
+            return torch.autograd.grad(context.other(x), x, back)[0], None, None
+
+
+class OfAnother(Wrapped):
+    """A network with a gradient that is small nowhere, and has nothing to do with it."""
+
+    def forward(self, x):
+        generator = torch.Generator().manual_seed(0)
+        other = torch.randn(64, 10, generator=generator, dtype=x.dtype)
+        return OtherBackward.apply(x, self.network, lambda t: t.flatten(1) @ other)
+
+
+class StraightThrough(Wrapped):
+    """Rounds pixels to 256 levels and passes the gradient through, which attacks may follow."""
+
+    def forward(self, x):
+        return self.network(x + ((255 * x).round() / 255 - x).detach())
+
+
+class SinglePrecision(Wrapped):
+    """Runs in float32 only."""
+
+    def forward(self, x):
+        if x.dtype != torch.float32:
+            raise TypeError("float32 only")
+        return self.network(x)
+
+
 class Detached(Wrapped):
     def forward(self, x):
         return self.network(x.detach())
@@ -107,6 +148,7 @@ PLANTED = {
     "random at call time": (lambda e, _: wrapped(Randomised, e[0]), {"deterministic"}),
     "random, several draws": (lambda e, _: wrapped(Randomised, e), {"deterministic"}),
     "probabilities": (lambda e, _: wrapped(Probabilities, e), {"logits"}),
+    "backward pass of its own": (lambda e, _: wrapped(OfAnother, e[0]), {"derivative"}),
     "detached": (lambda e, _: wrapped(Detached, e), {"differentiable"}),
 }
 
@@ -133,8 +175,8 @@ def test_an_honest_model_passes_everything(honest, images):
     assert report.passed, str(report)
     names = [check.name for check in report.checks]
     assert names == [
-        "deterministic", "differentiable", "logits", "saturation", "zero_gradient", "order", "sizes", "worst_case",
-        "radius", "black_box", "logit_scale", "restarts", "transfer",
+        "deterministic", "differentiable", "logits", "saturation", "zero_gradient", "derivative", "order", "sizes",
+        "worst_case", "radius", "black_box", "logit_scale", "restarts", "transfer",
     ]  # fmt: skip
     assert str(report).count("pass") >= 13
     json.dumps(report.figures)
@@ -177,6 +219,46 @@ def test_loud_draws_do_not_hide_from_the_default_attack(images):
         assert left[name] < left["cross_entropy"] - 0.3, left
     worst = worst_case(ensemble, x, y, budget=budget, steps=20, queries=50)
     assert worst.accuracy(y)[0] <= min(left.values())
+
+
+@pytest.mark.parametrize(
+    "kind", ["honest", "loud", "unit prior", "straight through", "single precision", "black images"]
+)
+def test_the_derivative_of_a_network_is_no_false_alarm(kind, honest, images):
+    ensemble, x = honest, images[2]
+    if kind in PLANTED:
+        ensemble = PLANTED[kind][0](honest, images)
+    if kind == "black images":  # at a kink wherever a bias is zero
+        x = torch.zeros_like(x)
+    for name, made in (("straight through", StraightThrough), ("single precision", SinglePrecision)):
+        ensemble = wrapped(made, honest[0]) if kind == name else ensemble
+    assert derivative_kept(ensemble, x) == 1
+
+
+def test_no_derivative_is_tried_where_there_is_none(honest, images):
+    assert derivative_kept(wrapped(Quantised, honest), images[2]) is None
+    assert derivative_kept(wrapped(OfAnother, honest[0]), images[2]) < 0.5
+
+
+def test_results_made_before_must_be_of_the_same_case(honest, images):
+    x, y = images[2][:20], images[3][:20]
+    given = dict(budget=BUDGET, steps=3)
+    made = pgd(honest, x, y, **given)
+    report = masking_report(honest, x, y, attacked={"many_steps": made}, **given)
+    assert report.figures["accuracy"]["many_steps"] == made.accuracy(y)
+    wrong = {
+        "was made on other images": pgd(honest, 1 - x, y, **given),
+        "was made under an l2 budget, expected linf": pgd(honest, x, y, steps=3, budget=Budget("l2", [0.1, 0.2])),
+        "was made for other labels": pgd(honest, x, (y + 1) % 10, **given),
+        "or towards targets": pgd(honest, x, y, targeted=True, **given),
+        r"judged by another ensemble: this one decides otherwise on \d+ of 60": transfer(
+            made, Ensemble.from_networks(fc2()), x, y
+        ),
+        r"was made under the radii \(0\.1,\)": pgd(honest, x, y, steps=3, budget=Budget("linf", 0.1)),
+    }
+    for message, other in wrong.items():
+        with pytest.raises(ValueError, match=rf"masking_report: attacked\['many_steps'\] .*{message}"):
+            masking_report(honest, x, y, attacked={"many_steps": other}, **given)
 
 
 def test_bad_input(honest, images):

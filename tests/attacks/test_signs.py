@@ -27,7 +27,7 @@ SHORT = {
     "worst_case": dict(steps=10, queries=20, n_target_classes=2),
     "carlini_wagner": dict(steps=100, binary_search_steps=6, step_size=0.03),
 }
-NAMES = ["deterministic", "differentiable", "logits", "saturation", "zero_gradient", "order", "sizes"]
+NAMES = ["deterministic", "differentiable", "logits", "saturation", "zero_gradient", "derivative", "order", "sizes"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def attacked(name, ensemble, x, y, norm="linf", **given):
 def test_an_honest_result_passes(case, name, norm):
     found = attacked(name, *case, norm=norm)
     assert found.masking.passed, str(found)
-    own = NAMES[: 5 if name == "random_noise" else None]
+    own = NAMES[: 6 if name == "random_noise" else None]
     assert [check.name for check in found.masking.checks] == own
     json.dumps(found.masking.figures)
     lines = str(found).splitlines()
@@ -131,8 +131,8 @@ def test_a_search_that_stands_still_or_goes_the_wrong_way_is_caught(case):
     search.judge(budget.linear_optimum(search.x, -gradient, search.radius), search.rows)
     wrong = search.finish("wrong way", {}).masking
     assert wrong.failed == ("order",)
-    assert "one step" in wrong.checks[5].sentence
-    assert "wrong way" in wrong.checks[5].sentence
+    assert "one step" in wrong.checks[6].sentence
+    assert "wrong way" in wrong.checks[6].sentence
 
 
 def test_the_released_attack_on_several_draws_gives_itself_away(case):
@@ -145,7 +145,7 @@ def test_the_released_attack_on_several_draws_gives_itself_away(case):
 def test_a_search_stuck_in_the_wrong_place_is_told_to_start_again(case):
     found = attacks.pgd(*case, budget=BUDGETS["l2"], steps=20)
     assert found.masking.failed == ("order",)
-    assert found.masking.checks[5].sentence.endswith(
+    assert found.masking.checks[6].sentence.endswith(
         "gradients mislead the search, or it needs more steps or restarts."
     )
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from holdfast.attacks import as_module, fgsm, pgd, transfer, transfer_table
+from holdfast.attacks import Attacked, as_module, attack_explanation, away, fgsm, pgd, transfer, transfer_table
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
+from holdfast.explanations import gradient_times_input
 
 
 def ensemble_of(draws=3, seed=0):
@@ -67,6 +68,17 @@ def test_table_both_ways(case):
     assert table["a"]["a"] <= table["b"]["a"]
 
 
+def test_of_an_attack_on_explanations_only_the_images_are_shown(case):
+    a, x = case
+    b, y = ensemble_of(seed=1), a.predict(x)
+    explain = lambda e, x, y: gradient_times_input(e, x, y, create_graph=True)
+    given = dict(explain=explain, objective=away(), budget=Budget("linf", 0.3), steps=3, beta=None)
+    shown = transfer(attack_explanation(a, x, y, **given), b, x, y)
+    assert type(shown) is Attacked
+    assert torch.equal(shown.success, shown.predicted != y)
+    assert torch.equal(shown.predicted[0], b.predict(shown.images[0]))
+
+
 def test_wrong_images(case):
     a, x = case
     made = fgsm(a, x, a.predict(x), budget=Budget("linf", 0.1))
@@ -89,3 +101,15 @@ def test_adapter(case):
     bare = (x + 0.1 * t.grad.sign()).clamp(0, 1)
     ours = fgsm(ensemble, x, y, budget=Budget("linf", 0.1), objective="cross_entropy").images[0]
     torch.testing.assert_close(ours, bare)
+
+
+def test_the_adapter_moves_and_changes_its_type_as_modules_do(case):
+    ensemble, x = case
+    for module, dtype in ((as_module(ensemble).double(), torch.float64), (as_module(ensemble).half(), torch.float16)):
+        assert next(module.parameters()).dtype == dtype
+        log_p = module(x.to(dtype))
+        assert log_p.dtype == dtype
+        torch.testing.assert_close(log_p, ensemble.to(dtype=dtype).log_predictive(x.to(dtype)))
+    assert as_module(ensemble).to("meta")(x.to("meta")).is_meta
+    assert ensemble.dtype == torch.float32  # the ensemble handed over stays as it is
+    assert ensemble.device.type == "cpu"

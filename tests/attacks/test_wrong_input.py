@@ -6,9 +6,12 @@ import torch
 from holdfast.attacks import (
     as_module,
     attack_explanation,
+    carlini_wagner,
     fgsm,
     in_parts,
     masking_report,
+    minimal_norm,
+    nearest_boundary,
     pgd,
     square,
     target_map,
@@ -31,7 +34,7 @@ def case():
     return Ensemble.from_networks(network), x, torch.tensor([0, 1, 2, 3, 0])
 
 
-@pytest.mark.parametrize("attack", [pgd, fgsm, square, worst_case, masking_report])
+@pytest.mark.parametrize("attack", [pgd, fgsm, square, worst_case, masking_report, carlini_wagner, minimal_norm])
 def test_a_bare_network_or_a_bare_number(case, attack):
     ensemble, x, y = case
     name = attack.__name__
@@ -70,6 +73,14 @@ def test_what_is_no_classifier(case, network):
 def test_an_objective_that_is_not_one_value_per_image(case, objective):
     with pytest.raises(ValueError, match=r"pgd: the objective must return one value per image, \(5,\), got "):
         pgd(*case, budget=BUDGET, objective=objective)
+
+
+def test_labels_that_the_network_does_not_have(case):
+    ensemble, x, y = case
+    with pytest.raises(
+        ValueError, match=r"nearest_boundary: labels must lie in 0\.\.3 for 4 classes, got values from 1"
+    ):
+        nearest_boundary(ensemble, x, y + 1)
 
 
 def test_transfer_to_fewer_classes(case):

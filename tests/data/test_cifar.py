@@ -41,18 +41,6 @@ def test_a_wrong_label_is_named():
         parse_cifar(bytes(content), "batch")
 
 
-@given(st.integers(1, 4), st.binary(max_size=40), st.integers(0, 3072))
-def test_arbitrary_bytes_raise_nothing_else(count, noise, place):
-    content = bytearray(3073 * count)
-    content[place : place + len(noise)] = noise
-    try:
-        images, labels = parse_cifar(bytes(content), "fuzz")
-    except DataError:
-        return
-    assert len(images) == len(labels) == len(content) // 3073
-    assert labels.max() < 10
-
-
 @given(st.integers(1, 5), st.sets(st.integers(0, 4)))
 def test_uncertain_records_do_not_count(count, uncertain):
     content = records(count)

@@ -37,17 +37,6 @@ def test_a_wrong_header_or_size_is_named(content, fault):
         parse_idx(content, "labels", 1)
 
 
-@given(st.binary(max_size=64), st.sampled_from([1, 3]), st.booleans())
-def test_arbitrary_bytes_raise_nothing_else(content, dimensions, good_start):
-    content = bytes([0, 0, 8, dimensions]) * good_start + content
-    try:
-        values = parse_idx(content, "fuzz", dimensions)
-    except DataError:
-        return
-    assert values.ndim == dimensions
-    assert values.size == len(content) - 4 - 4 * dimensions
-
-
 def test_only_bytes_are_written():
     with pytest.raises(ValueError, match="unsigned bytes"):
         write_idx(np.zeros(3, np.int64))

@@ -10,8 +10,6 @@ import tracemalloc
 import zipfile
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from holdfast.data import DataError
 from holdfast.data.unpacking import Zip, read_content, read_tar, unpack
@@ -63,26 +61,6 @@ def test_what_is_wrong_with_a_stream_is_named(suffix):
     damaged[len(packed) // 2] ^= 1
     with pytest.raises(DataError, match="file: "):
         unpack(bytes(damaged), suffix, "file", len(CONTENT))
-
-
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
-@given(cut=st.integers(0, 4_000), place=st.integers(0, 4_000), noise=st.binary(max_size=8))
-def test_every_other_stream_is_refused(suffix, cut, place, noise):
-    """A packed stream carries a checksum: what is unpacked without an error is the content."""
-    packed = bytearray(PACKED[suffix])
-    packed[place : place + len(noise)] = noise
-    packed = packed[: max(cut, 1)] if cut < 2_000 else packed
-    try:
-        content = unpack(bytes(packed), suffix, "fuzz", len(CONTENT))
-    except DataError:
-        return
-    assert content == CONTENT
-
-
-@given(st.binary(max_size=200), st.sampled_from([(".gz", b"\x1f\x8b\x08\x00"), (".xz", b"\xfd7zXZ\x00"), (".gz", b"")]))
-def test_arbitrary_streams_raise_nothing_else(content, kind):
-    with pytest.raises(DataError):
-        unpack(kind[1] + content, kind[0], "fuzz", 1_000)
 
 
 def test_a_bomb_takes_no_memory():
@@ -146,19 +124,6 @@ def test_a_damaged_end_of_a_tar_is_noticed(tmp_path):
             list(read_tar(path, {"a": 1, "b": 2}))
 
 
-@given(place=st.integers(0, 1_600), noise=st.binary(max_size=12), cut=st.integers(0, 12_000))
-def test_arbitrary_tars_raise_nothing_else(tmp_path_factory, place, noise, cut):
-    plain = bytearray(tar_bytes([("a", b"1"), ("b", b"22")], mode="w:"))
-    plain[place : place + len(noise)] = noise
-    path = tmp_path_factory.getbasetemp() / "fuzz.tar.gz"
-    path.write_bytes(gzip.compress(bytes(plain[: max(cut, 1)]), 1))
-    try:
-        found = dict(read_tar(path, {"a": 1, "b": 2}))
-    except DataError:
-        return
-    assert {name: len(content) for name, content in found.items()} == {"a": 1, "b": 2}
-
-
 def test_zip_members_are_read():
     with Zip(io.BytesIO(zip_bytes({"x/a": b"1", "b": b"22"})), "z") as archive:
         assert archive.names == ("x/a", "b")
@@ -197,16 +162,3 @@ def test_other_packings_and_other_files_are_refused():
         Zip(io.BytesIO(zip_bytes({"a": b"1"}, compression=zipfile.ZIP_BZIP2)), "z")
     with pytest.raises(DataError, match="z: cannot be read: File is not a zip file"):
         Zip(io.BytesIO(b"<html>"), "z")
-
-
-@given(st.integers(0, 400), st.binary(min_size=1, max_size=8), st.integers(0, 600))
-def test_arbitrary_zips_raise_nothing_else(place, noise, cut):
-    content = bytearray(zip_bytes({"a": b"first" * 9, "x/b": b"second"}))
-    content[place : place + len(noise)] = noise
-    content = content[:cut] if cut < 300 else content
-    try:
-        with Zip(io.BytesIO(bytes(content)), "fuzz") as archive:
-            for name in archive.names:
-                archive.read(name, 1_000)
-    except DataError:
-        return

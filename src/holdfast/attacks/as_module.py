@@ -6,6 +6,9 @@
 Log probabilities are logits of the same softmax, so cross-entropies of other libraries are those of the log predictive.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from holdfast.attacks.search import check_ensemble
@@ -33,6 +36,11 @@ class _LogPredictive(nn.Module):
         self.ensemble = ensemble
         # other libraries read the device off the parameters
         self.register_parameter("where", nn.Parameter(next(iter(ensemble.weights.values())).new_zeros(()), False))
+
+    def _apply(self, change: Callable, recurse: bool = True) -> nn.Module:  # what .to, .double and .cuda call
+        weights = {name: change(value) for name, value in self.ensemble.weights.items()}
+        self.ensemble = replace(self.ensemble, weights=weights)
+        return super()._apply(change, recurse)
 
     def forward(self, x: Tensor) -> Tensor:
         return log_predictive(self.ensemble.call(x))

@@ -13,6 +13,7 @@ follow something else (a detached heatmap, the derivative of another map) do not
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -99,7 +100,8 @@ def attack_explanation(
         memory: budget in bytes for the work of one moment.
 
     Returns:
-        The image with the highest objective per input and radius among those that keep the decision.
+        The image with the highest objective per input and radius among those that keep the decision. What succeeds
+        within a radius is handed up to the larger ones, so success never falls with the radius.
 
     >>> from holdfast.attacks.explanation_objectives import top_k
     >>> network = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
@@ -173,22 +175,34 @@ class _Run:
         search, shape = self.search, (len(self.search.budget.epsilons), -1)
         settings |= dict(objective=self.objective.__name__, constraint=self.constraint)
         settings |= dict(criterion=criterion.__name__ if criterion else "objective rose")
-        plain = search.finish("attack_explanation", settings)
         maps = self._maps(search.ensemble, search.best, search.y)
         clean = self.clean_maps[self.images]
         after = self.objective(maps, clean, self.images).view(shape)
         moved = criterion(maps, clean, self.images).view(shape) if criterion else after > self.before
+        success = moved & self._keeps(search.best).view(shape)
+        maps, images = (t.unflatten(0, shape) for t in (maps, search.best))
+        self._hand_up(success, after, images, maps)
+        plain = search.finish("attack_explanation", settings)
         rose = {
             "objective_rose": (after > self.before).double().mean().item(),
             "objective_gain": (after - self.before).mean().item(),
             "derivative_followed": self.followed,
         }
         masking = masking_checks.of(rose | dict(plain.masking.figures))
-        parts = plain.__dict__ | {"success": plain.label_kept & moved, "masking": masking}
+        parts = plain.__dict__ | {"success": success, "masking": masking}
         return MovedExplanation(
-            **parts, maps=maps.unflatten(0, shape), clean_maps=self.clean_maps, objective_before=self.before,
-            objective_after=after, self_test=masking.checks[0],
+            **parts, maps=maps, clean_maps=self.clean_maps, objective_before=self.before, objective_after=after,
+            self_test=masking.checks[0],
         )  # fmt: skip
+
+    def _hand_up(self, success: Tensor, value: Tensor, *found: Tensor) -> None:
+        """What was found within a radius is within every larger one: write it there where it is better, in place."""
+        epsilons = self.search.budget.epsilons
+        for small, large in pairwise(sorted(range(len(epsilons)), key=epsilons.__getitem__)):
+            higher = (success[small] == success[large]) & (value[small] > value[large])
+            better = (success[small] & ~success[large]) | higher
+            for t in (success, value, *found):
+                t[large] = torch.where(better.view(-1, *[1] * (t[large].ndim - 1)), t[small], t[large])
 
     def _follows(self, moved: Tensor, beta: float | None) -> float:
         """On how many of the images with a derivative a small step moves the maps as it promises, within a factor of 2.

@@ -41,6 +41,7 @@ class Attacked:
     pass  logits: the outputs are logits.
     pass  saturation: 0.0% of the largest probabilities are exactly 1.
     pass  zero_gradient: 0.0% of the gradients of the ordinary cross-entropy are exactly zero.
+    pass  derivative: on 100.0% of a few images the logits change along their gradient as it says.
     pass  order: accuracy: clean 100.0%, random noise 100.0%, fgsm 0.0%.
     pass  sizes: hardly any image withstood the attack.
     """

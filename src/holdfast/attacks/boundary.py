@@ -149,10 +149,11 @@ def nearest_boundary(
     check_count(call, "n_target_classes", n_target_classes, 0)
     check_kinds(call, ensemble, budget)
     x = x.detach()
-    own = _decisions(call, ensemble, x, memory)
+    log_p = _log_predictive(call, ensemble, x, memory)
+    own = log_p.argmax(-1)
     wrong = torch.zeros_like(own, dtype=torch.bool)
     if y is not None:
-        check_labels(call, y, len(x))
+        check_labels(call, y, len(x), log_p.shape[-1])
         wrong = own != y.to(own.device)
     points, found_by, gradients = x.clone(), [""] * len(x), torch.zeros_like(own)
     rows = (~wrong).nonzero()[:, 0]
@@ -236,11 +237,11 @@ def _checked(
     return budget
 
 
-def _decisions(call: str, ensemble: Ensemble, x: Tensor, memory: int) -> Tensor:
+def _log_predictive(call: str, ensemble: Ensemble, x: Tensor, memory: int) -> Tensor:
     log_p = ensemble.log_predictive(x, memory=memory)
     if log_p.ndim != 2 or log_p.shape[-1] < 2:
         raise ValueError(
             f"{call}: a decision needs at least two classes, the network gives outputs of shape "
             f"{tuple(log_p.shape[1:])} per image; a network of one class has no boundary."
         )
-    return log_p.argmax(-1)
+    return log_p

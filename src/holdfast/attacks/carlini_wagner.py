@@ -13,7 +13,7 @@ from torch import Tensor
 from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.minimal_norm import cut, unbounded
 from holdfast.attacks.objectives import ObjectiveFunction
-from holdfast.attacks.search import Search
+from holdfast.attacks.search import Search, check_kinds
 from holdfast.budget import Budget
 from holdfast.checks import check_count, check_range
 from holdfast.ensemble import Ensemble
@@ -64,6 +64,7 @@ def carlini_wagner(
     >>> result.success.tolist()
     [[True]]
     """
+    check_kinds("carlini_wagner", ensemble, budget)
     if budget.norm != "l2":
         raise ValueError(f"carlini_wagner: the budget must be l2, got {budget.norm}; use minimal_norm for other norms.")
     check_count("carlini_wagner", "steps", steps)

@@ -159,10 +159,22 @@ def pixels(maps: Tensor) -> Tensor:
 
 
 def top_pixels(maps: Tensor, k: float) -> Tensor:
-    """The `k` percent of pixels with the largest |R| `[b, pixels]`, at least one."""
+    """The `k` percent of pixels with the largest |R| `[b, pixels]`."""
     size = pixels(maps.detach()).abs()
-    count = max(1, round(size.shape[1] * k / 100))
+    count = percent("top_pixels", size.shape[1], k)
     return torch.zeros_like(size, dtype=torch.bool).scatter(1, size.topk(count, 1).indices, True)
+
+
+def percent(call: str, pixels: int, k: float) -> int:
+    """How many of `pixels` pixels `k` percent are, rounded down; less than one is an error.
+
+    >>> percent("top_pixels", 784, 20)
+    156
+    """
+    count = int(pixels * k / 100 + 1e-9)
+    if not count:
+        raise ValueError(f"{call}: k={k} percent of {pixels} pixels is less than one pixel; use a larger k.")
+    return count
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:

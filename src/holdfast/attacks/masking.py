@@ -9,6 +9,7 @@ pass rule and says in one plain sentence what a failure means.
     logits           the outputs are not probabilities
     saturation       the largest probabilities do not round to 1
     zero_gradient    gradients of the ordinary cross-entropy are not exactly zero, per draw and image
+    derivative       the logits change along their gradients as these say, on a few images
     order            accuracy falls from random noise over one step to many steps
     sizes            images that withstood were moved by their radius
     worst_case       the worst case leaves no more right than many steps                           (thorough)

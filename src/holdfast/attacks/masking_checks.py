@@ -42,10 +42,14 @@ def logits(figures: Figures) -> Check:
 
 
 def saturation(figures: Figures) -> Check:
-    """Probabilities do not round to 1."""
+    """Most probabilities do not round to 1.
+
+    Sure networks may reach it on a third of their images (33 % of CIFAR-10 with the published ResNet-20) and are as
+    easily broken as any; where gradients suffer from it `zero_gradient` says so. Logits times 100: 100 %.
+    """
     rate = figures["saturation_rate"]
     return _check(
-        "saturation", rate <= 0.1, rate, "at most 10 % of the largest probabilities round to 1",
+        "saturation", rate <= 0.5, rate, "at most half of the largest probabilities round to 1",
         f"{rate:.1%} of the largest probabilities are exactly 1",
         f"{rate:.1%} of the largest probabilities are exactly 1: attacks through probabilities fail for that reason",
     )  # fmt: skip
@@ -58,6 +62,16 @@ def zero_gradient(figures: Figures) -> Check:
     return _check(
         "zero_gradient", rate <= 0.01, rate, "at most 1 % of the gradients are exactly zero",
         found, f"{found}: an attack that follows them does not move there, which is no robustness",
+    )  # fmt: skip
+
+
+def derivative(figures: Figures) -> Check:
+    """What the gradients say is what the logits do."""
+    kept = figures["derivative_kept"]
+    found = f"on {kept:.1%} of a few images the logits change along their gradient as it says"
+    return _check(
+        "derivative", kept >= 0.75, kept, "on three quarters of a few images differences agree with the gradient",
+        found, f"{found}: the gradient is not that of the network (a backward pass of its own?), and misleads attacks",
     )  # fmt: skip
 
 
@@ -194,6 +208,8 @@ def _all(figures: Figures) -> Iterable[Check]:
         yield from (differentiable(figures), logits(figures), saturation(figures))
     if "zero_gradient_rate" in figures:
         yield zero_gradient(figures)
+    if figures.get("derivative_kept") is not None:
+        yield derivative(figures)
     if "accuracy" in figures:
         yield order(figures)
     if "size_share" in figures:

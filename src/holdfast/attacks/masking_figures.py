@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from holdfast.attacks.attacked import Attacked
@@ -31,7 +32,7 @@ def basic_attacks(
     memory: int,
 ) -> dict[str, Attacked]:
     """Random noise, and where there are gradients one step and many steps; those already made are taken as they are."""
-    _check_made(made, x, budget)
+    _check_made(made, ensemble, x, y, budget, memory)
     given = dict(budget=budget, memory=memory)
     attacks = {"random_noise": lambda: random_noise(ensemble, x, y, seed=seed, **given)}
     if gradients:
@@ -40,7 +41,10 @@ def basic_attacks(
     return {name: made[name] if name in made else attack() for name, attack in attacks.items()}
 
 
-def _check_made(made: Mapping[str, Attacked], x: Tensor, budget: Budget) -> None:
+def _check_made(
+    made: Mapping[str, Attacked], ensemble: Ensemble, x: Tensor, y: Tensor, budget: Budget, memory: int
+) -> None:
+    """What was made before must be of these images, labels and radii, and judged by this ensemble."""
     known = ("random_noise", "one_step", "many_steps")
     for name, found in made.items():
         if name not in known:
@@ -49,6 +53,24 @@ def _check_made(made: Mapping[str, Attacked], x: Tensor, budget: Budget) -> None
             raise ValueError(
                 f"masking_report: attacked[{name!r}] was made under the radii {found.epsilons} on images "
                 f"{tuple(found.images.shape[1:])}, expected {budget.epsilons} and {tuple(x.shape)}."
+            )
+        call = f"masking_report: attacked[{name!r}]"
+        if found.settings.get("norm", budget.norm) != budget.norm:
+            raise ValueError(f"{call} was made under an {found.settings['norm']} budget, expected {budget.norm}.")
+        if found.settings.get("targeted") or not torch.equal(found.success, found.predicted != y):
+            raise ValueError(f"{call} was made for other labels, or towards targets; attack away from `y`.")
+        try:
+            for moved, epsilon in zip(found.images, budget.epsilons, strict=True):
+                budget.assert_kept(moved, x, x.new_full((len(x),), epsilon))
+        except AssertionError as error:
+            raise ValueError(f"{call} was made on other images, or with other pixel bounds: {error}") from error
+        both = torch.cat([x[None], found.images]).flatten(0, 1)
+        said = torch.cat([found.clean_predicted[None], found.predicted]).flatten()
+        others = int((ensemble.predict(both, memory=memory) != said).sum())
+        if others > 0.01 * len(said):  # a tie may fall either way
+            raise ValueError(
+                f"{call} was judged by another ensemble: this one decides otherwise on {others} of {len(said)} images; "
+                "use transfer(...) to see what it says of them."
             )
 
 

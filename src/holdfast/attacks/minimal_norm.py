@@ -17,7 +17,7 @@ from torch import Tensor
 from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.auto_pgd import other_classes
 from holdfast.attacks.objectives import margin_towards
-from holdfast.attacks.search import Search
+from holdfast.attacks.search import Search, check_kinds
 from holdfast.budget import Budget
 from holdfast.checks import check_count, check_images
 from holdfast.ensemble import Ensemble
@@ -62,6 +62,7 @@ def minimal_norm(
     >>> result.success.tolist(), result.size_l2[1]
     ([[False], [True]], tensor([0.1414]))
     """
+    check_kinds("minimal_norm", ensemble, budget)
     check_count("minimal_norm", "steps", steps)
     check_count("minimal_norm", "n_target_classes", n_target_classes, 0)
     whole = unbounded("minimal_norm", budget, x)

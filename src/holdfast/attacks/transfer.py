@@ -6,7 +6,7 @@ white-box attack that does less harm than images made on another ensemble has fa
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields
 
 from torch import Tensor
 
@@ -28,7 +28,8 @@ def transfer(attacked: Attacked, ensemble: Ensemble, x: Tensor, y: Tensor, *, me
         memory: budget in bytes for the work of one moment.
 
     Returns:
-        The same images with the other ensemble's decisions; `masking` stays that of where they were made.
+        The same images with the other ensemble's decisions; `masking` stays that of where they were made. Of an attack
+        on explanations too: `success` then says that the decision is wrong, and the maps stay behind.
 
     >>> import torch
     >>> from holdfast.attacks import fgsm
@@ -54,9 +55,9 @@ def transfer(attacked: Attacked, ensemble: Ensemble, x: Tensor, y: Tensor, *, me
     clean, y = log_p.argmax(-1), y.to(x.device)
     predicted = ensemble.predict(attacked.images.flatten(0, 1), memory=memory).view(attacked.success.shape)
     success = predicted == y if attacked.settings.get("targeted") else predicted != y
-    return replace(
-        attacked, name=f"{attacked.name}, transferred", success=success, clean_predicted=clean, predicted=predicted
-    )
+    made = {field.name: getattr(attacked, field.name) for field in fields(Attacked)}
+    judged = dict(success=success, clean_predicted=clean, predicted=predicted)
+    return Attacked(**made | judged | {"name": f"{attacked.name}, transferred"})
 
 
 def transfer_table(

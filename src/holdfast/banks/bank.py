@@ -72,6 +72,8 @@ class Bank:
         if network is not None:
             expected = {k: tuple(v.shape) for k, v in (*network.named_parameters(), *network.named_buffers())}
             bank_file.check_shapes("Bank.open", paths[0], expected, of_one[0], "the network")
+            for p, f in zip(paths, files, strict=True):
+                bank_file.check_kinds("Bank.open", p, network, f)
             network = skeleton(network)
         manifests = tuple(m for m, _ in headers)
         _check_same_origin(paths, manifests)
@@ -203,6 +205,6 @@ def _together(
     first = headers[0][1]
     if first is None or len(headers) == 1:
         return Diagnostics(**first) if first else None
-    settings = first["settings"] | ({"chains": chains} if chains else {})
+    settings = first.get("settings", {}) | ({"chains": chains} if chains else {})
     warnings = list(dict.fromkeys(w for _, d in headers for w in (d or {}).get("warnings", ())))
     return Diagnostics(first["method"], settings, warnings=warnings)

@@ -99,8 +99,10 @@ def _read(call: str, path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
     state = load_checkpoint(call, path, STAND_INS)
     if not isinstance(state, Mapping) or not isinstance(state.get("params"), Mapping):
         raise ValueError(f"{call}: {path} is no Pyro parameter store: it has no 'params'.")
-    raw = {str(k): v.detach() for k, v in state["params"].items()}
-    constraints = state.get("constraints", {})
+    raw, constraints = state["params"], state.get("constraints", {})
+    if not all(isinstance(v, Tensor) for v in raw.values()) or not isinstance(constraints, Mapping):
+        raise ValueError(f"{call}: {path} is no Pyro parameter store: its 'params' are not tensors.")
+    raw = {str(k): v.detach() for k, v in raw.items()}
     return {k: _constrain(call, k, constraints.get(k))(v) for k, v in raw.items()}, raw
 
 
@@ -111,6 +113,8 @@ def _constrain(call: str, name: str, constraint: Any) -> Callable[[Tensor], Tens
         return CONSTRAINTS[_Real]
     if isinstance(constraint, _Positive) and getattr(constraint, "lower_bound", 0) != 0:
         raise ValueError(f"{call}: {name} is bounded below by {constraint.lower_bound}, which no guide known here is.")
+    if type(constraint) not in CONSTRAINTS:
+        raise ValueError(f"{call}: the constraint of {name} is {constraint!r:.60}, none of those that guides have.")
     return CONSTRAINTS[type(constraint)]
 
 

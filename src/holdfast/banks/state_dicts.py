@@ -6,7 +6,6 @@ the file. A dict under the key "state_dict" or "model" is taken out of its check
 """
 
 import os
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,8 +67,8 @@ def load_checkpoint(call: str, path: str | os.PathLike, allowed: Sequence[Any] =
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{call}: there is no file {path}.") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
+    except Exception as error:  # a decoder of another library: whatever it raises, the file is not readable
+        reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
         raise ValueError(
             f"{call}: {path} cannot be read as tensors alone ({reason}): it is damaged, or holds objects that would "
             "run code; save its state dict again with torch.save(network.state_dict(), ...)."

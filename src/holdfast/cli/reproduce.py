@@ -50,6 +50,7 @@ def reproduce(
     if not figures:
         _list(console)
         return
+    from holdfast import report
     from holdfast.studies.engine import Context, Store
     from holdfast.studies.reproduce.rules import PRESETS
     from holdfast.studies.reproduce.run import reproduce as run_studies
@@ -66,8 +67,10 @@ def reproduce(
             report=progress.report,
         )  # fmt: skip
     _tell(console, found)
+    page = report.write_verdicts(found, store.path)
     reused = f", {progress.reused} of {progress.total} cells reused" if progress.reused else f", {progress.total} cells"
     console.print(f"{time.perf_counter() - start:.0f} s{reused}. Kept in [bold]{escape(str(store.path))}[/].")
+    console.print(f"The verdicts, and every figure: [bold]{escape(str(page))}[/]", highlight=False)
     if progress.failed:
         raise ValueError(f"reproduce: {progress.failed} cells failed; what did not need them is kept.")
 

@@ -1,33 +1,16 @@
 """The page: every section of a result as one HTML file that needs nothing else, and its figures as files beside it."""
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.report import caveats, figures, gallery, headline, palette, posteriors, tables, wording
+from holdfast.report import caveats, figures, gallery, headline, posteriors, tables, wording
 from holdfast.report.figures import Plot
+from holdfast.report.frame import Section, render, save
 from holdfast.report.view import View
 from holdfast.studies.result import CONTROL, Result
-from holdfast.studies.run_folder import atomic
 
 FILE = "report.html"
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section of the page: its anchor, its title in the table of contents, and the template that fills it."""
-
-    anchor: str
-    title: str
-
-    @property
-    def template(self) -> str:
-        """File name of the section's template."""
-        return f"{self.anchor}.html.j2"
 
 
 SECTIONS = (
@@ -73,12 +56,12 @@ def write(result: Result, folder: Path | str) -> Path:
     drawn = _draw(view)
     text = _render(view, drawn)
     for plot in _flat(drawn.values()):
-        _save(folder / "figures" / f"{plot.name}.svg", plot.svg.encode())
-        _save(folder / "figures" / f"{plot.name}.png", plot.png)
+        save(folder / "figures" / f"{plot.name}.svg", plot.svg.encode())
+        save(folder / "figures" / f"{plot.name}.png", plot.png)
     sheet = gallery.sheet(view)
     if sheet is not None:
-        _save(folder / "figures" / "examples.png", sheet)
-    _save(folder / FILE, text.encode())
+        save(folder / "figures" / "examples.png", sheet)
+    save(folder / FILE, text.encode())
     return folder / FILE
 
 
@@ -107,49 +90,31 @@ def _mixing(result: Result) -> list[Plot]:
 
 
 def _render(view: View, drawn: dict[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("holdfast.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    words = (
-        "number", "signed", "interval", "percent", "p_value", "radius", "attack_title", "rule_title", "the", "plain",
-        "listing", "capital", "short",
-    )  # fmt: skip
-    environment.filters |= {name: getattr(wording, name) for name in words}
-    environment.filters["drawing"] = lambda plot: Markup(plot.inline)
-    script = environment.loader.get_source(environment, "page.js")[0]
     present = {
         "layers": bool(drawn["layers"]),
         "examples": view.result.gallery is not None,
         "posteriors": view.result.diagnosis is not None,
     }
-    text = environment.get_template("page.html.j2").render(
+    answer = headline.headline(view)
+    return render(
+        "page.html.j2",
+        title=view.result.title,
+        description=answer.sentence,
+        version=view.result.versions.get("holdfast", ""),
+        sections=[s for s in SECTIONS if present.get(s.anchor, True)],
         view=view,
         result=view.result,
         primary=view.primary,
         norm=wording.norm_title(view.norm),
         control=CONTROL,
-        headline=headline.headline(view),
+        headline=answer,
         caveats=caveats.caveats(view),
         tables=tables,
         posteriors=posteriors,
         drawn=drawn,
         examples=gallery.examples(view),
         scale_bar=gallery.scale_bar(),
-        sections=[s for s in SECTIONS if present.get(s.anchor, True)],
-        light=Markup(palette.declarations(0)),
-        dark=Markup(palette.declarations(1)),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        nbsp=wording.THIN,
     )
-    return re.sub(r"\n\s*\n+", "\n", text)
 
 
 def _flat(values: Iterable[Any]) -> Iterable[Plot]:
@@ -158,8 +123,3 @@ def _flat(values: Iterable[Any]) -> Iterable[Plot]:
             yield value
         else:
             yield from _flat(value.values() if isinstance(value, dict) else value)
-
-
-def _save(file: Path, content: bytes) -> None:
-    with atomic(file) as partial:
-        partial.write_bytes(content)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holdfast.attacks.explanation_objectives import percent
 from holdfast.checks import check_range
 from holdfast.progress import track
 from holdfast.scores.facts import Facts, declare
@@ -87,11 +88,14 @@ def selected_pixels(pixels: int, k: float, variant: Variant = "absolute") -> int
     >>> selected_pixels(784, 20), selected_pixels(784, 30, "signed")
     (156, 234)
     """
-    count = 2 * int(pixels * (k / 2) / 100) if variant == "signed" else int(pixels * k / 100 + 1e-9)
-    if count == 0:
-        least = "two pixels, one for each sign" if variant == "signed" else "one pixel"
-        raise ValueError(f"k_lrp: k={k} percent of {pixels} pixels is less than {least}; use a larger k.")
-    return count
+    if variant == "absolute":
+        return percent("k_lrp", pixels, k)
+    half = int(pixels * (k / 2) / 100)
+    if not half:
+        raise ValueError(
+            f"k_lrp: k={k} percent of {pixels} pixels is less than two pixels, one for each sign; use a larger k."
+        )
+    return 2 * half
 
 
 def _select(maps: Tensor, count: int, variant: Variant) -> Tensor:

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -45,6 +45,7 @@ from holdfast.studies.manifest import (
 
 Value = TypeVar("Value")
 ROOT_FILES = ("ensemble.py", "bank_file.py", "budget.py", "tiles.py")
+version = cache(metadata.version)  # a millisecond for each package, and a stage asks for several
 NUMERICS = ("torch", "numpy", "scipy")  # another version of these makes a new key
 
 

@@ -12,8 +12,8 @@ from holdfast.inference.hmc.warm_up import GUARD, REFUSALS, RESTARTS, WarmUp, ad
 PLAN = Plan(burn_in=(0.3, 0.6), warm_up=9)
 
 
-def record(error=0.1, accepted=True, nll=100.0, square=1.0):
-    return {"error": [error], "accepted": [accepted], "nll": [nll], "square": [square]}
+def record(error=0.1, accepted=True, nll=100.0, square=1.0, step=0.01):
+    return {"error": [error], "accepted": [accepted], "nll": [nll], "square": [square], "step": step}
 
 
 def walk(state, plan, records):
@@ -68,10 +68,26 @@ def test_the_step_ends_where_errors_are_as_wanted():
     # errors that grow as the square of the step: 0.8 nats at 0.02
     state, seen = under_test(step=0.003, needed=24), []
     while not state.done:
-        seen.append(record(0.8 * (state.step / 0.02) ** 2))
+        seen.append(record(0.8 * (state.step / 0.02) ** 2, step=state.step))
         state = advance(state, PLAN, seen)
     assert state.step == pytest.approx(0.02, rel=0.01)
     assert state.settled
+
+
+def test_the_step_stays_below_where_trajectories_are_lost():
+    # next to no error up to 0.03, everything lost from there on, as at the limit of stability of a sharp likelihood
+    state, seen = under_test(step=0.02, needed=24), []
+    while not state.done:
+        lost = state.step > 0.03
+        seen.append(record(math.inf if lost else 0.05, accepted=not lost, step=state.step))
+        state = advance(state, PLAN, seen)
+    assert max(r["step"] for r in seen) > 0.03
+    assert 0.015 < state.step <= 0.03
+
+
+def test_the_frozen_step_has_been_tried():
+    state = walk(under_test(needed=3), Plan(burn_in=(0.3, 0.6), warm_up=1), [record(0.01)] * 3)
+    assert (state.done, state.step) == (True, 0.01)
 
 
 def test_six_refusals_in_a_row_begin_again():
@@ -95,7 +111,13 @@ def test_one_stuck_chain_of_a_stack_is_enough():
 
 
 def test_the_warm_up_ends_also_where_one_chain_of_many_stays_stuck():
-    stuck = {"error": [0.5, 0.5, 0.5, 9.0], "accepted": [True] * 3 + [False], "nll": [1.0] * 4, "square": [1.0] * 4}
+    stuck = {
+        "error": [0.5, 0.5, 0.5, 9.0],
+        "accepted": [True] * 3 + [False],
+        "nll": [1.0] * 4,
+        "square": [1.0] * 4,
+        "step": 1,
+    }
     untested = stuck | {"error": [0.5] * 4, "accepted": [True] * 4}
     state, seen = WarmUp(step=0.01, needed=PLAN.warm_up), []
     while not state.done:

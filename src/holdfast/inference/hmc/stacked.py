@@ -37,7 +37,6 @@ def stacked_cells(
     preset: Name | Plan = "smoke",
     prior: str | Prior = "fan_in",
     temperature: float = 1.0,
-    discard: Sequence[int] | None = None,
     precision: Precision = "float32",
 ) -> list[Ensemble]:
     """Sample the posterior of one network for each of several data sets, all at once: one chain per cell.
@@ -48,8 +47,6 @@ def stacked_cells(
         seed: of all fits and chains.
         preset: as in `hmc`; its `chains` is not used. The step adapts during its warm-up.
         prior, temperature, precision: as in `hmc`.
-        discard: for each cell, how many trajectories after the warm-up are thrown away before the first kept draw, as
-            in grids over the length of the warm-up. None for none.
 
     Returns:
         one ensemble of `draws` for each cell.
@@ -59,13 +56,13 @@ def stacked_cells(
 
     >>> cells = [Split(torch.rand(16, 2), torch.arange(16) % 2) for _ in range(3)]
     >>> plan = Plan(draws=2, warm_up=3, burn_in=(0.3,))
-    >>> [len(e) for e in stacked_cells(nn.Linear(2, 2), cells, seed=0, preset=plan, discard=[0, 1, 2])]
+    >>> [len(e) for e in stacked_cells(nn.Linear(2, 2), cells, seed=0, preset=plan)]
     [2, 2, 2]
     """
     call = "inference.hmc.stacked_cells"
     plan, believed = plan_of(call, preset), as_prior(call, prior)
     check_temperature(call, temperature)
-    discard = _checked(call, network, cells, discard)
+    _check(call, network, cells)
     seeds = member_seeds(seed, len(cells))
     fits = [train_members(call, network, data, [s], plan.start, believed)[0] for data, s in zip(cells, seeds)]
     scales = {k: s * temperature**0.5 for k, s in random_parameters(network, believed).items()}
@@ -82,18 +79,16 @@ def stacked_cells(
         temperature=temperature,
         precision=choose(call, precision, like.device, like.dtype),
     )
-    longer = replace(plan, draws=plan.draws + max(discard))
     first = plan.first_step(len(cells[0]))
     with tempfile.TemporaryDirectory() as place:
-        runs = run_chains(density, coordinates.flatten(start), seeds, seed, longer, first, Checkpoints(Path(place)))
+        runs = run_chains(density, coordinates.flatten(start), seeds, seed, plan, first, Checkpoints(Path(place)))
         *_, run = runs
     settings = {"seed": seed, "chains": 1, "draws": plan.draws, "temperature": temperature}
     settings |= {"prior": settings_of(believed), "cells": len(cells), "plan": asdict(plan)}
     spread = prior_logit_sd(network, coordinates, fixed, like, temperature, seed)
-    return [
-        _cell(network, coordinates, fixed, run, k, skip, replace(plan, chains=1), settings, spread)
-        for k, skip in enumerate(discard)
-    ]
+    turned = run.metric.coordinates(coordinates) if run.metric else coordinates
+    alone = replace(plan, chains=1)
+    return [_cell(network, turned, fixed, run, k, alone, settings, spread) for k in range(len(cells))]
 
 
 def _cell(
@@ -102,24 +97,22 @@ def _cell(
     fixed: dict[str, torch.Tensor],
     run: Run,
     k: int,
-    skip: int,
     plan: Plan,
     settings: dict,
     spread: float,
 ) -> Ensemble:
     """The draws of one cell, with diagnostics of its own."""
-    kept = slice(skip, skip + plan.draws)
     alone = lambda records: [{n: [v[k]] if isinstance(v, list) else v for n, v in r.items()} for r in records]
-    own = Run([z[k : k + 1] for z in run.draws[kept]], alone(run.records[kept]), alone(run.warm_up), run.outcome)
+    own = Run([z[k : k + 1] for z in run.draws], alone(run.records), alone(run.warm_up), run.outcome)
     weights = coordinates.parameters(torch.cat(own.draws).to(next(iter(fixed.values()), own.draws[0]).device))
     weights |= {name: value[k : k + 1].expand(plan.draws, *value.shape[1:]) for name, value in fixed.items()}
     names = [name for name, _ in (*network.named_parameters(), *network.named_buffers())]
     ensemble = as_ensemble(network, {name: weights[name] for name in names}, {})
-    found = diagnostics_of([own], plan, {**settings, "cell": k, "discard": skip}, spread)
+    found = diagnostics_of([own], plan, {**settings, "cell": k}, spread)
     return replace(ensemble, diagnostics=found)
 
 
-def _checked(call: str, network: nn.Module, cells: Sequence[Split], discard: Sequence[int] | None) -> list[int]:
+def _check(call: str, network: nn.Module, cells: Sequence[Split]) -> None:
     if not cells:
         raise ValueError(f"{call}: expected at least one cell, got none.")
     for data in cells:
@@ -127,9 +120,3 @@ def _checked(call: str, network: nn.Module, cells: Sequence[Split], discard: Seq
     sizes = {len(data) for data in cells}
     if len(sizes) > 1:
         raise ValueError(f"{call}: cells must have equally many images, got {sorted(sizes)}; call once for each size.")
-    discard = [0] * len(cells) if discard is None else list(discard)
-    if len(discard) != len(cells) or min(discard) < 0:
-        raise ValueError(
-            f"{call}: discard must be one number of at least 0 for each of {len(cells)} cells, got {discard}."
-        )
-    return discard

@@ -7,7 +7,9 @@ the step is multiplied by
 
     (target / rms error at this step)^(1/2),   within 0.5 and 1.6
 
-with the error taken over the later half of the tested trajectories, the last three at least.
+with the error taken over the later half of the tested trajectories, the last three at least. The square is a law of
+small steps: where the likelihood is sharp, trajectories are lost from one step on. So the step stays below 0.8 of any
+step that failed among these trajectories, and what is frozen is a step that has been tried, never a longer one.
 Chains in a stack share their step: its error is theirs pooled. Six refusals in a row halve the step and begin the
 burn-in again from there, eight times at most; of K chains it takes log2 K refusals more, for with many of them one is
 always in the middle of a bad run. The chains count as settled once neither the mean square of z nor the likelihood of
@@ -17,13 +19,14 @@ any shows a trend; until then the warm-up goes on, to three times its planned le
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, median
 from typing import Any
 
 from holdfast.inference.hmc.presets import Plan
 
 GUARD = 50.0  # nats: untested trajectories with a larger error are refused
 WORST = 3.2  # nats: a worse trajectory counts as this much, it is refused all the same; three of them halve the step
+BELOW = 0.8  # of a step at which half of the chains had such an error
 REFUSALS = 6
 RESTARTS = 8
 DRIFT = 0.02  # of the mean square of z, between two halves of the last trajectories
@@ -78,7 +81,7 @@ def advance(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> 
         state: before it.
         plan: settings.
         records: of all trajectories so far, the new one last: "accepted", "error", "nll", "square", a list of one
-            value per chain each.
+            value per chain each, and its "step".
     """
     last = records[-1]
     if not state.tested_now(plan):
@@ -90,10 +93,11 @@ def advance(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> 
     if state.restarts < RESTARTS and max(refusals) >= REFUSALS + math.log2(len(refusals)):
         return _restart(state, len(records), max(refusals))
     if state.tested % 3 == 0 or state.tested >= state.needed:
-        recent = errors[-max(3, state.tested // 2) * len(refusals) :]
-        rms = math.sqrt(fmean(e * e for e in recent)) * state.step**2  # at the present step
+        recent = max(3, state.tested // 2)
+        rms = math.sqrt(fmean(e * e for e in errors[-recent * len(refusals) :])) * state.step**2  # at the present step
         factor = min(1.6, max(0.5, math.sqrt(plan.error / max(rms, 1e-9))))
-        state = replace(state, step=min(1.5, state.step * factor))
+        failed = [r["step"] for r in records[-recent:] if median(map(abs, r["error"])) > WORST]
+        state = replace(state, step=min(1.5, state.step * factor, BELOW * min(failed, default=math.inf)))
     return _finish(state, plan, records) if state.tested >= state.needed else state
 
 
@@ -123,7 +127,7 @@ def _restart(state: WarmUp, number: int, refusals: int) -> WarmUp:
 def _finish(state: WarmUp, plan: Plan, records: Sequence[Mapping[str, Any]]) -> WarmUp:
     settled = settled_by(records[-min(LAST, state.tested) :])
     if settled or state.needed >= 3 * plan.warm_up:
-        return replace(state, done=True, settled=settled)
+        return replace(state, done=True, settled=settled, step=min(state.step, records[-1]["step"]))
     return replace(state, needed=state.needed + max(1, plan.warm_up // 3))
 
 

@@ -58,12 +58,13 @@ def panel(height: float, width: float = WIDTH) -> "Iterator[tuple[Figure, Axes]]
         yield figure, figure.add_subplot()
 
 
-def finish(figure: "Figure", name: str, description: str, title: str = "") -> Plot:
-    """Render a figure that was drawn inside `panel`."""
+def finish(figure: "Figure", name: str, description: str, title: str = "", *, png: bool = True) -> Plot:
+    """Render a figure that was drawn inside `panel`; without `png` half the time, and no PNG file."""
     text, image = io.StringIO(), io.BytesIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": name})
     figure.set_layout_engine("none")  # what was laid out for the SVG stays
-    figure.savefig(image, format="png", dpi=200, metadata={"Software": None})
+    if png:
+        figure.savefig(image, format="png", dpi=200, metadata={"Software": None})
     svg = text.getvalue()
     return Plot(name, description, _inline(svg, name, description), svg, image.getvalue(), title)
 

@@ -16,7 +16,8 @@ def fit(settled: Settled, study: str, data: str, network: str, treatment: str, s
     meaning = {k: v for k, v in settled.of("fit", **labels).items() if k != "single"}
     if "function" not in meaning and "checkpoint" not in meaning:
         raise ValueError(f"reproduce: the preset {settled.name!r} does not say what the treatment {treatment!r} is.")
-    problem = images(settled, data) | {"fit": meaning, "seed": seed}
+    train = meaning.pop("train", settled.scale.train)
+    problem = {"data": settled.data(data), "train": train, "fit": meaning, "seed": seed}
     for role in ("of", "initial"):
         if role in meaning:
             return Cell("fit", problem, {role: fit(settled, study, data, network, meaning[role], seed)})
@@ -31,11 +32,6 @@ def skipped(settled: Settled, **labels: str) -> str:
 def is_single(settled: Settled, **labels: str) -> bool:
     """Whether a treatment is one network, whatever number of draws is asked for."""
     return bool(settled.of("fit", **labels).get("single", False))
-
-
-def images(settled: Settled, data: str) -> dict[str, Any]:
-    """The settings of the training images."""
-    return {"data": settled.data(data), "train": settled.scale.train}
 
 
 def architecture(settled: Settled, study: str, data: str, network: str) -> dict[str, Any]:

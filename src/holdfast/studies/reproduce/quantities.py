@@ -159,7 +159,7 @@ def _mean(values: "DataFrame") -> Estimate:
 def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
     """Both columns `[2, images]`, each averaged over the training seeds."""
     own = _only(evidence, rows(table, labels))
-    return np.stack([_grid(own, c).mean(0).to_numpy() for c in (evidence.column, evidence.other)])
+    return np.stack([_grid(own, c).mean(axis=0).to_numpy() for c in (evidence.column, evidence.other)])
 
 
 def _correlation(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:

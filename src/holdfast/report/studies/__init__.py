@@ -1,0 +1,13 @@
+"""The verdict page of `holdfast reproduce`, and what is kept of a run.
+
+    write_verdicts(reproduction, folder) -> path of the page
+    keep_results(reproduction, folder)   -> small tables and figures for a repository
+
+cards      what became of every claim          forest     its numbers as a drawing
+blocks     the figures of every study          pictures/  how each kind of figure is drawn, one file each
+sliders    numbers of draws and k, moved       facts      sizes, settings, versions, times
+"""
+
+from holdfast.report.studies.page import write_verdicts
+
+__all__ = ["write_verdicts"]

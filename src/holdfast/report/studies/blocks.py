@@ -1,0 +1,142 @@
+"""Blocks: the figures of every study, each panel as published beside corrected, what moves them, and their source."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.report.studies import facts
+from holdfast.report.studies.names import BASE, data_title, legend
+from holdfast.report.studies.pictures import Row, Sheet, picture_of, table
+from holdfast.report.studies.pictures.table import Means
+from holdfast.report.studies.sliders import Drawn, Sliders, sliders_of
+from holdfast.studies.reproduce.claim import Claim, Evidence
+from holdfast.studies.reproduce.run import Reproduction
+from holdfast.studies.reproduce.study import Panel, Study
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+KINDS = {"csv.gz": "CSV", "csv": "CSV", "parquet": "Parquet"}  # endings of tables
+
+
+@dataclass(frozen=True, eq=False)
+class PanelBlock:
+    """One panel: its drawings, or why there are none.
+
+    Attributes:
+        panel: which.
+        on: data and network that were used.
+        rows: drawings.
+        missing: preset -> why there is nothing, or what failed.
+        means: the numbers at the figure's own setting.
+    """
+
+    panel: Panel
+    on: str
+    rows: list[Row]
+    missing: Mapping[str, str]
+    means: list[Means]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One study."""
+
+    study: Study
+    sliders: Sliders
+    panels: list[PanelBlock]
+    caption: str
+    treatments: list[str]
+    claims: list[Claim]
+    files: list[tuple[str, list[tuple[str, str]]]]
+    command: str
+    time: str
+
+    @property
+    def anchor(self) -> str:
+        """Its id on the page."""
+        return self.study.id.lower()
+
+    @property
+    def drawn(self) -> Iterator[Drawn]:
+        """All its drawings."""
+        return (d for panel in self.panels for row in panel.rows for d in row.drawn.values())
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """What its sliders' script reads."""
+        return {"sizes": [len(s.values) for s in self.sliders.sliders], "plots": [d.data for d in self.drawn]}
+
+    @property
+    def legend(self) -> list[dict[str, str]]:
+        """Entries of the legend."""
+        return legend(self.treatments)
+
+
+def blocks(found: Reproduction, claims: Iterable[Claim], folder: Path | None) -> list[Block]:
+    """Every study of a run.
+
+    Args:
+        found: the run.
+        claims: that may rest on it.
+        folder: where its tables are, for links to those that are there.
+    """
+    claims = list(claims)
+    return [_block(found, study, claims, folder) for study in found.studies]
+
+
+def _block(found: Reproduction, study: Study, claims: list[Claim], folder: Path | None) -> Block:
+    picture, scale = picture_of(study), facts.settled(found).scale
+    own = {k[1:]: v for k, v in found.tables.items() if k[0] == study.id}
+    tables = [t for named in own.values() for t in named.values()]
+    sliders = sliders_of(study, tables, scale.draws, picture.FIXED)
+    evidence = [one for c in claims for e in c.evidence if e.study == study.id for one in e.each()]
+    panels = [_panel(found, study, panel, sliders, evidence) for panel in study.panels]
+    treatments = dict.fromkeys(t for own in tables if "treatment" in own.columns for t in own.treatment)
+    drawn, judged = any(p.rows for p in panels), {j.claim.id for j in found.judgements}
+    presets = "both" if len(found.presets) > 1 else found.presets[0]
+    return Block(
+        study=study,
+        sliders=sliders if drawn else Sliders(),
+        panels=panels,
+        caption=picture.CAPTION if drawn else table.CAPTION,
+        treatments=[t for t in treatments if picture.BASE_SHOWN or t != BASE] if drawn else [],
+        claims=[c for c in claims if c.id in judged and any(e.study == study.id for e in c.evidence)],
+        files=_files(study, folder),
+        command=f"holdfast reproduce {study.id} --preset {presets} --scale {found.scale}",
+        time=facts.duration(found.times[study.id]) if study.id in found.times else "",
+    )
+
+
+def _panel(
+    found: Reproduction, study: Study, panel: Panel, sliders: Sliders, evidence: Iterable[Evidence]
+) -> PanelBlock:
+    tables: dict[str, Mapping[str, DataFrame]] = {}
+    missing = {}
+    for preset in found.presets:
+        name = (study.id, panel.title, preset)
+        if name in found.missing:
+            missing[preset] = found.missing[name]
+        if any(not t.empty for t in found.tables.get(name, {}).values()):
+            tables[preset] = found.tables[name]
+        elif name not in found.missing:
+            missing[preset] = "nothing was computed"
+    sheet = Sheet(study, panel, tables, sliders, tuple(e for e in evidence if e.panel == panel.title))
+    here = facts.settled(found).data(panel.data)
+    stands = f" in place of {data_title(panel.data)}" if here != panel.data else ""
+    rows = picture_of(study).draw(sheet)
+    numbers = table.means(sheet, **(sliders.own if sliders.sliders else {}))
+    return PanelBlock(panel, f"{data_title(here)}{stands}, {panel.network}", rows, missing, numbers)
+
+
+def _files(study: Study, folder: Path | None) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(table, [(kind, link), ...]) of every table of a study that lies in `folder/tables`."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for file in sorted((folder / "tables").glob(f"{study.id}-*")) if folder else ():
+        name, _, ending = file.name.partition(".")
+        if ending in KINDS:
+            words = name.removeprefix(f"{study.id}-").replace("_", " ").replace("-", ", ")
+            found.setdefault(words, []).append((KINDS[ending], f"tables/{file.name}"))
+    return list(found.items())

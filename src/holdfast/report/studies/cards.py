@@ -1,0 +1,153 @@
+"""Cards: what became of every claim, in words: the state of each, the headline, the counts by paper."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from holdfast.report.studies.forest import Forest, forests
+from holdfast.report.studies.names import sentence
+from holdfast.report.wording import capital, listing
+from holdfast.studies.reproduce.claim import Claim, claims
+from holdfast.studies.reproduce.quantities import Estimate
+from holdfast.studies.reproduce.run import Reproduction
+from holdfast.studies.reproduce.study import PAPERS
+from holdfast.studies.reproduce.verdict import Finding, Judgement
+
+STATES = {  # state: (colour of the palette, sign, verb for one, verb for several)
+    "holds": ("good", "✓", "holds", "hold"),
+    "holds weaker": ("warn", "◐", "holds weaker", "hold weaker"),
+    "does not hold": ("bad", "✗", "does not hold", "do not hold"),
+    "failed": ("bad", "!", "could not be computed", "could not be computed"),
+    "untestable": ("muted", "–", "is untestable", "are untestable"),
+    "not run": ("muted", "○", "was not run", "were not run"),
+}
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """A claim with what became of it.
+
+    Attributes:
+        claim: what is claimed.
+        judgement: None where none of its studies was part of this run.
+        state: a key of `STATES`.
+        why: in words.
+    """
+
+    claim: Claim
+    judgement: Judgement | None
+    state: str
+    why: str
+
+    @property
+    def colour(self) -> str:
+        """Its state's colour."""
+        return STATES[self.state][0]
+
+    @property
+    def sign(self) -> str:
+        """Its state's sign."""
+        return STATES[self.state][1]
+
+    @cached_property
+    def forests(self) -> list[Forest]:
+        """Drawings of its numbers; empty where there are none."""
+        shown = [f for f in (self.judgement.findings if self.judgement else ()) if f.published or f.corrected]
+        return forests(self.judgement) if shown and self.judgement else []
+
+    @property
+    def anchor(self) -> str:
+        """Its id on the page."""
+        return self.claim.id.lower()
+
+
+def cards(found: Reproduction) -> list[Card]:
+    """All claims of the papers that the run is about, those included that it did not reach."""
+    judged = {j.claim.id: j for j in found.judgements}
+    papers = {s.paper for s in found.studies} | {j.claim.paper for j in found.judgements}
+    known = {c.id: c for c in (*claims().values(), *(j.claim for j in found.judgements)) if c.paper in papers}
+    order = list(PAPERS)
+    return sorted((_card(found, c, judged.get(c.id)) for c in known.values()), key=lambda c: order.index(c.claim.paper))
+
+
+def _card(found: Reproduction, claim: Claim, judgement: Judgement | None) -> Card:
+    if judgement is None:
+        asked = ", ".join(dict.fromkeys(e.study for e in claim.evidence)) or "a study"
+        return Card(claim, None, "not run", f"It rests on {asked}, which this run does not contain.")
+    if judgement.verdict != "untestable" or claim.untestable:
+        return Card(claim, judgement, judgement.verdict, sentence(capital(judgement.why)))
+    places = dict.fromkeys((e.study, e.panel, "corrected") for e in claim.evidence)
+    failed = [f"{p[0]} {p[1]}: {_tame(found.missing[p])}" for p in places if p in found.missing]
+    if failed:
+        released = {(p.study.id, p.panel.title, p.preset) for p in found.parts if p.missing}
+        state = "untestable" if released.issuperset(p for p in places if p in found.missing) else "failed"
+        return Card(claim, judgement, state, sentence("; ".join(dict.fromkeys(failed))))
+    state = "untestable" if places.keys() & found.tables.keys() else "not run"
+    return Card(claim, judgement, state, sentence(capital(judgement.why)))
+
+
+def _tame(message: str) -> str:
+    return message if len(message) < 300 else f"{message[:297]} …"
+
+
+def headline(found: Reproduction, shown: Sequence[Card]) -> str:
+    """What became of the claims, in two sentences."""
+    if not shown:
+        return f"No claim rests on what was run: {listing(s.id for s in found.studies)}."
+    count = Counter(card.state for card in shown)
+    parts = [f"{NUMBERS[n] if n < len(NUMBERS) else n} {STATES[s][2 if n == 1 else 3]}" for s, n in _in_order(count)]
+    papers = len({card.claim.paper for card in shown})
+    where = "of one paper" if papers == 1 else f"of {NUMBERS[papers]} papers"
+    total = NUMBERS[len(shown)] if len(shown) < len(NUMBERS) else str(len(shown))
+    first = f"Of {total} claims {where}, {listing(parts)}." if len(shown) > 1 else f"The one claim {parts[0][4:]}."
+    return f"{first} {_numbers(shown)}"
+
+
+def _in_order(count: Mapping[str, int]) -> list[tuple[str, int]]:
+    return [(state, count[state]) for state in STATES if count[state]]
+
+
+def _numbers(shown: Sequence[Card]) -> str:
+    """How many numbers lie on the claimed side, either way."""
+    findings = [f for card in shown if card.judgement for f in card.judgement.findings]
+    said = []
+    for title, attribute in (("computed as published", "published"), ("corrected", "corrected")):
+        known = [f for f in findings if getattr(f, attribute) is not None]
+        if known:
+            right = sum(claimed(f, getattr(f, attribute)) for f in known)
+            said.append((title, right, len(known)))
+    if not said:
+        return "None of their numbers could be computed in this run."
+    (title, right, total), *rest = said
+    text = f"{capital(title)}, {right} of {total} numbers lie on the claimed side with their whole interval"
+    return text + "".join(f"; {t}, {r} of {n} do" for t, r, n in rest) + "."
+
+
+def claimed(finding: Finding, estimate: Estimate) -> bool:
+    """Whether a number's whole interval lies where the claim says."""
+    e = finding.evidence
+    if e.expect == "zero":
+        return -e.margin <= estimate.low and estimate.high <= e.margin
+    return estimate.low > 0 if e.expect == "positive" else estimate.high < 0
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The claims of one paper, and how many are in each state."""
+
+    id: str
+    title: str
+    cards: tuple[Card, ...]
+    counts: tuple[tuple[str, int], ...]
+
+
+def by_paper(shown: Sequence[Card]) -> list[Paper]:
+    """Claims by paper."""
+    found = []
+    for paper, title in PAPERS.items():
+        own = tuple(c for c in shown if c.claim.paper == paper)
+        if own:
+            found.append(Paper(paper, title, own, tuple(_in_order(Counter(c.state for c in own)))))
+    return found

@@ -1,0 +1,97 @@
+"""Facts: how a reproduction was run: sizes of its scale, what every name meant, versions, machine, times."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.machine import total_memory
+from holdfast.report.studies.names import data_title, treatment_title
+from holdfast.report.wording import NBSP, attack_title, listing, plain
+from holdfast.studies.reproduce.rules import Scale, Settled
+from holdfast.studies.reproduce.run import Reproduction
+from holdfast.studies.run_folder import versions
+
+MEANT = {
+    "smoke": "This run proves that every figure can be computed, and nothing else. Small networks were trained for "
+    "moments on {train} images{data}, with {draws} draws where the papers have 100: its verdicts say nothing about the "
+    "papers.",
+    "laptop": "Fewer test points and draws than in the papers ({points} instead of 500, {draws} instead of 100), so "
+    "intervals are wider; the rest is as the papers or this page say.",
+    "paper": "",
+}
+
+
+def settled(found: Reproduction, preset: str = "corrected") -> Settled:
+    """What every name meant in a run."""
+    return Settled(preset, found.scale)
+
+
+def meant(found: Reproduction) -> str:
+    """What a run at this scale shows and does not show."""
+    scale = settled(found).scale
+    stands = f" ({listing(sorted({f'{data_title(v)} in place of all image data' for v in scale.data.values()}))})"
+    words = {"points": scale.points, "train": plain(scale.train), "draws": scale.draws.get(100, 100)}
+    return MEANT.get(found.scale, "").format(data=stands if scale.data else "", **words)
+
+
+def sizes(found: Reproduction) -> dict[str, str]:
+    """How large everything was."""
+    scale: Scale = settled(found).scale
+    rows = {
+        "Scale": scale.title,
+        "Test images": plain(scale.points),
+        "Training images": "all" if scale.train is None else plain(scale.train),
+        "Training seeds": plain(scale.seeds),
+        "k": f"{plain(scale.k)}{NBSP}%, and the figure's own",
+        "Draws": listing(f"{here} for the papers' {there}" for there, here in sorted(scale.draws.items()))
+        or "as the papers",
+        "Data": listing(f"{data_title(here)} for {data_title(there)}" for there, here in scale.data.items())
+        or "the papers'",
+        "Time": f"{duration(found.seconds)} of computation on one core, all figures together",
+    }
+    return rows | {"Machine": machine(), "Versions": ", ".join(f"{k} {v}" for k, v in versions().items())}
+
+
+def machine() -> str:
+    """The class of machine that wrote the page."""
+    model = ""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        model = platform.processor()
+    return (
+        f"{os.cpu_count()} cores{f' ({model})' if model else ''}, {total_memory() / 2**30:.0f} GiB, {platform.system()}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(7.2), duration(600), duration(9000)
+    ('7 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def meanings(found: Reproduction) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """What treatments and attacks meant: preset -> title -> settings, as of the first panel that has each."""
+    return {preset: _of(found, preset) for preset in found.presets}
+
+
+def _of(found: Reproduction, preset: str) -> dict[str, Mapping[str, Any]]:
+    known = settled(found, preset)
+    rows: dict[str, Mapping[str, Any]] = {}
+    for study in found.studies:
+        for panel in study.panels:
+            labels = {"study": study.id, "data": panel.data, "network": panel.network}
+            for treatment in (*panel.treatments, *known.preset.controls):
+                rows.setdefault(treatment_title(treatment), known.of("fit", **labels, treatment=treatment))
+            for attack in (*panel.attacks, *known.preset.control_attacks):
+                title = f"Attack: {attack_title(attack)}"
+                rows.setdefault(title, known.of("attack", **labels, attack=attack))
+    return {title: {k: v for k, v in meaning.items() if k != "single"} for title, meaning in rows.items() if meaning}

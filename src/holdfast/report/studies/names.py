@@ -1,0 +1,82 @@
+"""Names: what a reader calls treatments, labels and values, and the colour that each treatment has on every figure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from holdfast.report.palette import series
+from holdfast.report.wording import THIN, attack_title, plain, radius, rule_title
+
+BASE = "deterministic"
+_TREATMENTS = {
+    "deterministic": ("Deterministic", 0),
+    "adversarial": ("Adversarially trained", 1),
+    "hmc": ("HMC", 2),
+    "mean_field": ("Mean-field posterior", 6),
+    "deep_ensemble": ("Deep ensemble", 3),
+    "noise_grad": ("NoiseGrad", 4),
+    "loud": ("Logits × 100", 5),
+}
+_DATA = {
+    "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR-10",
+    "fashion-mini": "embedded Fashion-MNIST", "half-moons": "half moons",
+}  # fmt: skip
+LABELS = ("data", "network", "treatment", "attack", "rule", "layer", "epsilon", "draws", "k", "seed", "image", "panel")
+
+
+def treatment_title(name: str) -> str:
+    """What a reader calls a treatment.
+
+    >>> treatment_title("hmc"), treatment_title("smooth_grad")
+    ('HMC', 'Smooth grad')
+    """
+    plain_name = name.replace("_", " ")
+    return _TREATMENTS.get(name, (plain_name[:1].upper() + plain_name[1:], 0))[0]
+
+
+def look(name: str) -> tuple[str, str, str]:
+    """(palette variable, marker, glyph) of a treatment; unknown ones share the sixth."""
+    return series(_TREATMENTS.get(name, ("", 5))[1])
+
+
+def data_title(name: str) -> str:
+    """What a reader calls a data set."""
+    return _DATA.get(name, name)
+
+
+def value_title(label: str, value: Any) -> str:
+    """A label's value in words.
+
+    >>> value_title("layer", -1), value_title("k", 20.0), value_title("rule", "epsilon"), value_title("draws", 100)
+    ('last layer', 'k = 20\u202f%', 'LRP-ε', '100 draws')
+    """
+    words = {
+        "treatment": treatment_title, "attack": attack_title, "rule": rule_title, "data": data_title,
+        "layer": lambda v: "last layer" if v == -1 else f"layer {v}",
+        "draws": lambda v: f"{plain(v)} draw{'' if v == 1 else 's'}",
+        "k": lambda v: f"k = {v:g}{THIN}%",
+        "epsilon": lambda v: f"ε = {radius(v)}",
+    }  # fmt: skip
+    known = isinstance(value, str | int | float) and label in words
+    return words[label](value) if known else f"{label.replace('_', ' ')} {plain(value)}"
+
+
+def in_words(labels: Mapping[str, Any]) -> str:
+    """Several labels with their values."""
+    return ", ".join(value_title(label, value) for label, value in labels.items())
+
+
+def sentence(text: str) -> str:
+    """A text that ends as a sentence does, once."""
+    return text if not text or text.rstrip().endswith((".", "!", "?")) else f"{text.rstrip()}."
+
+
+def ordered(treatments: Iterable[str]) -> list[str]:
+    """Treatments in the order in which every figure shows them."""
+    known = list(_TREATMENTS)
+    found = list(dict.fromkeys(treatments))
+    return sorted(found, key=lambda t: (known.index(t) if t in known else len(known), found.index(t)))
+
+
+def legend(treatments: Iterable[str]) -> list[dict[str, str]]:
+    """Entries of a legend."""
+    return [{"title": treatment_title(t), "colour": look(t)[0], "glyph": look(t)[2]} for t in ordered(treatments)]

@@ -1,0 +1,90 @@
+"""The verdict page: what became of every claim of the papers, and every figure next to the paper's numbers."""
+
+import gzip
+from pathlib import Path
+
+from holdfast.report.frame import Section, render, save
+from holdfast.report.studies import facts
+from holdfast.report.studies.blocks import Block, blocks
+from holdfast.report.studies.cards import STATES, Card, by_paper, cards, headline
+from holdfast.report.studies.forest import worded
+from holdfast.report.studies.names import in_words, look, sentence
+from holdfast.studies.reproduce.run import Reproduction
+from holdfast.studies.reproduce.study import PAPERS
+from holdfast.studies.run_folder import versions
+
+FILE = "verdicts.html"
+SECTIONS = (
+    Section("verdicts", "The verdicts", "studies/"),
+    Section("claims", "Claim by claim", "studies/"),
+    Section("figures", "Figure by figure", "studies/"),
+    Section("run", "How it was run", "studies/"),
+    Section("limits", "What these verdicts do not say", "studies/"),
+)
+
+
+def write_verdicts(found: Reproduction, folder: Path | str) -> Path:
+    """Write the verdict page of a reproduction.
+
+    One self-contained HTML file: no request leaves it. Beside every table of the run folder it writes the same rows as
+    compressed CSV, and every drawing as SVG into `folder/figures`. The same run gives the same bytes.
+
+    Args:
+        found: what `holdfast.studies.reproduce.run.reproduce` returned.
+        folder: where to: the run folder, so that the page can link to its tables.
+
+    Returns:
+        Path of the page, `folder/verdicts.html`.
+
+    Raises:
+        TypeError: `found` is not a `Reproduction`.
+    """
+    if not isinstance(found, Reproduction):
+        raise TypeError(f"report.write_verdicts: expected a Reproduction, got {type(found).__name__}.")
+    folder = Path(folder)
+    _write_csv(folder)
+    shown = cards(found)
+    drawn = blocks(found, [c.claim for c in shown], folder)
+    for block in drawn:
+        for d in block.drawn:
+            save(folder / "figures" / block.study.id / f"{d.plot.name}.svg", d.plot.svg.encode())
+    save(folder / FILE, page_text(found, shown, drawn).encode())
+    return folder / FILE
+
+
+def page_text(found: Reproduction, shown: list[Card], drawn: list[Block]) -> str:
+    """The page as text."""
+    papers = by_paper(shown)
+    several = len({s.paper for s in found.studies}) > 1
+    said = headline(found, shown)
+    return render(
+        "studies/page.html.j2",
+        title="The papers, claim by claim" if several else f"The claims of paper {found.studies[0].paper}, one by one",
+        description=said,
+        version=versions()["holdfast"],
+        sections=SECTIONS,
+        scripts=("page.js", "studies/sliders.js"),
+        found=found,
+        headline=said,
+        meant=facts.meant(found),
+        papers=papers,
+        paper_titles=PAPERS,
+        blocks=drawn,
+        states=STATES,
+        sizes=facts.sizes(found),
+        meanings=facts.meanings(found),
+        worded=worded,
+        in_words=in_words,
+        sentence=sentence,
+        look=look,
+        presets={"published": "As published", "corrected": "Corrected"},
+    )
+
+
+def _write_csv(folder: Path) -> None:
+    """Every Parquet table also as CSV, which anything can open."""
+    import pandas
+
+    for file in sorted((folder / "tables").glob("*.parquet")):
+        text = pandas.read_parquet(file).to_csv(index=False, float_format="%.6g")
+        save(file.with_suffix(".csv.gz"), gzip.compress(text.encode(), mtime=0))

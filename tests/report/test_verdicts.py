@@ -1,0 +1,214 @@
+"""The verdict page as text: one file, every state of a claim, hostile words harmless, sliders true to the tables."""
+
+import gzip
+import io
+import json
+import re
+
+import numpy as np
+import pandas
+import pytest
+from synthetic_reproduction import FAILED, NOT_RELEASED, RULES, make_claims, make_reproduction, make_study
+from test_page import HOSTILE, Page
+
+from holdfast import report
+from holdfast.report.studies.cards import STATES, cards, headline
+from holdfast.report.studies.pictures.densities import GRID
+
+
+@pytest.fixture(scope="module")
+def found():
+    return make_reproduction()
+
+
+@pytest.fixture(scope="module")
+def page(found, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verdicts")
+    (folder / "tables").mkdir()
+    table = found.tables["BE-F3", "MNIST", "corrected"]["resilience"]
+    table.to_parquet(folder / "tables" / "BE-F3-resilience-corrected.parquet", index=False)
+    path = report.write_verdicts(found, folder)
+    return path, Page(path.read_text(encoding="utf-8"))
+
+
+def data_of(page, anchor):
+    """What the sliders of a figure read, as the browser would."""
+    text = page[0].read_text(encoding="utf-8")
+    return json.loads(re.search(rf'id="data-{anchor}">(.*?)</script>', text, flags=re.DOTALL)[1])
+
+
+def marks_of(data, plot):
+    return {m["id"].removeprefix(f"{plot}-"): m for p in data["plots"] for m in p["marks"] if m["id"].startswith(plot)}
+
+
+def small(**changes):
+    """One small study with one claim, so that a page takes a second."""
+    study = make_study("BE-F3", "differences", **changes)
+    return make_reproduction((study,), claims=make_claims("BE-F3")[:1])
+
+
+def test_page_is_one_file_that_asks_nothing_of_others(page):
+    path, parsed = page
+    text = path.read_text(encoding="utf-8")
+    loads = [
+        a.get("src") or a.get("href") for t, a in parsed.elements if t in ("img", "link", "iframe", "use", "script")
+    ]
+    assert all(s is None or s.startswith(("data:", "#")) for s in loads)
+    assert not re.search(r'(?:src|href|action)="(?:https?:)?//', text)
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#|data:)", text)
+    assert "default-src 'none'" in text
+
+
+def test_links_lead_somewhere(page):
+    path, parsed = page
+    assert len(parsed.ids) == len(set(parsed.ids))
+    for link in parsed.links:
+        assert link[1:] in parsed.ids if link.startswith("#") else (path.parent / link).is_file(), link
+
+
+def test_every_state_is_said_with_its_reason(page):
+    text = page[1].text
+    assert {"untestable", "failed", "not run"} <= {s for s in STATES if s in text}
+    assert "The weights were never published." in text
+    assert FAILED in text
+    assert NOT_RELEASED in text
+    assert "proves that it runs, not what it shows" in text
+
+
+def test_a_claim_can_have_every_verdict():
+    claims = make_claims("BE-F3")[:3]
+    shown = make_reproduction((make_study("BE-F3", "differences", rules=RULES),), claims=claims, images=400)
+    states = {c.claim.id: c.state for c in cards(shown)}
+    assert (states["BE-X2"], states["BE-X3"]) == ("holds weaker", "does not hold")
+    evidence = claims[0].evidence[0].model_copy(update={"controls": ()})
+    alone = make_reproduction(
+        shown.studies, claims=[claims[0].model_copy(update={"evidence": (evidence,)})], images=400
+    )
+    assert {c.claim.id: c.state for c in cards(alone)}["BE-X1"] == "holds"
+
+
+def test_headline_counts_what_the_list_shows(found, page):
+    shown = cards(found)
+    assert headline(found, shown) in page[1].text
+    assert f"Of {len(shown)} claims" in page[1].text
+    text = page[0].read_text(encoding="utf-8")
+    for state in STATES:
+        listed = len(
+            re.findall(rf'<li>.*?class="chip[^>]*><span aria-hidden="true">[^<]*</span> {state}</span></li>', text)
+        )
+        assert listed == sum(c.state == state for c in shown), state
+
+
+def test_numbers_of_a_claim_are_those_of_its_judgement(found, page):
+    finding = found.judgements[0].findings[0]
+    said = f"{finding.corrected.value:+.2f} [{finding.corrected.low:+.2f}, {finding.corrected.high:+.2f}]"
+    assert said in page[1].text.replace("\xa0", " ").replace("−", "-")
+
+
+def test_boxes_of_the_sliders_are_quantiles_of_the_tables(found, page):
+    table = found.tables["BE-F3", "MNIST", "corrected"]["resilience"]
+    data = data_of(page, "be-f3")
+    assert data["sizes"] == [1, 3, 1]  # draws, k, epsilon
+    marks = marks_of(data, "be-f3_panel0_layer-1_corrected")
+    for g, rule in enumerate(RULES):
+        for t, treatment in enumerate(("adversarial", "hmc", "deep_ensemble", "noise_grad", "loud")):
+            for place, k in enumerate((10, 20, 40)):
+                own = table[(table.rule == rule) & (table.k == k)].pivot_table(
+                    index="image", columns=["treatment", "attack"], values="k_lrp"
+                )
+                apart = own[treatment, "fgsm"] - own["deterministic", "fgsm"]
+                expected = np.quantile(apart, [0.05, 0.25, 0.5, 0.75, 0.95])
+                assert np.allclose(marks[f"g{g}t{t}"]["values"][place], expected, atol=1e-4)
+                noise = own[treatment, "random_noise"] - own["deterministic", "random_noise"]
+                assert np.isclose(marks[f"g{g}t{t}n"]["values"][place], noise.median(), atol=1e-4)
+                words = marks[f"g{g}t{t}v"]["values"][place].replace("−", "-")
+                assert abs(float(words) - expected[2]) <= 0.005 + 1e-9
+
+
+def test_drawings_stand_where_the_sliders_start(page):
+    """What matplotlib drew for the figure's own k is what the script would draw from its numbers."""
+    text, data = page[0].read_text(encoding="utf-8"), data_of(page, "be-f3")
+    plot = next(p for p in data["plots"] if p["marks"][0]["id"].startswith("be-f3_panel0_layer-1_corrected"))
+    mark = next(m for m in plot["marks"] if m["id"].endswith("g0t1"))
+    path = re.search(rf'<g id="{mark["id"]}b"> <path d="([^"]*)"', text)[1]
+    x = sorted({float(v) for v in re.findall(r"[ML] ([\d.]+) [\d.]+", path)})
+    y = sorted({float(v) for v in re.findall(r"[ML] [\d.]+ ([\d.]+)", path)})
+    expected = [plot["scale"][0] + plot["scale"][1] * mark["values"][1][i] for i in (1, 3)]
+    assert np.allclose(x, expected, atol=0.1)
+    assert np.allclose(y, [mark["y"] - mark["half"], mark["y"] + mark["half"]], atol=0.1)
+
+
+def test_densities_and_dots_of_the_sliders_are_those_of_the_tables(found, page):
+    ridges = marks_of(data_of(page, "be-f2"), "be-f2_panel0_layer0_published")
+    assert {len(v) for m in ridges.values() for v in m["values"]} == {GRID}
+    assert {
+        round(max(max(m["values"][1]) for n, m in ridges.items() if n.startswith(f"d{i}")), 3) for i in range(3)
+    } == {0.9}
+    tables = found.tables["BE-F4", "MNIST", "published"]
+    both = tables["resilience"].merge(tables["predictions"][["treatment", "draws", "image", "softmax_robustness"]])
+    own = both[(both.treatment == "hmc") & (both.k == 10) & (both.draws == 50)]
+    marks = marks_of(data_of(page, "be-f4"), "be-f4_panel0_layer-1_published")
+    assert np.allclose(marks["hmcc"]["values"][0], own[["softmax_robustness", "k_lrp"]], atol=1e-3)
+    rho = own[["softmax_robustness", "k_lrp"]].corr("spearman").iloc[0, 1]
+    assert f"ρ = {rho:.2f}".replace("-", "−") in marks["hmcr"]["values"][0]
+
+
+def test_unknown_pictures_are_tables_of_means(found, page):
+    table = found.tables["BE-T1", "MNIST", "corrected"]["resilience"]
+    mean = table[(table.treatment == "hmc") & (table.k == 20) & (table.attack == "fgsm")].k_lrp.mean()
+    assert f"{mean:.4g}" in page[1].text
+
+
+def test_tables_can_be_opened_as_csv(found, page):
+    file = page[0].parent / "tables" / "BE-F3-resilience-corrected.csv.gz"
+    read = pandas.read_csv(io.BytesIO(gzip.decompress(file.read_bytes())))
+    table = found.tables["BE-F3", "MNIST", "corrected"]["resilience"]
+    assert list(read.columns) == list(table.columns)
+    assert np.allclose(read.k_lrp, table.k_lrp, atol=1e-5)
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    first, second = (report.write_verdicts(small(), tmp_path / n).read_bytes() for n in "ab")
+    assert first == second
+
+
+def test_hostile_words_stay_words(tmp_path):
+    study = make_study(
+        "BE-F3", "differences", (HOSTILE,), title=HOSTILE, paper_shows=HOSTILE, note=HOSTILE, figure=HOSTILE
+    )
+    claim = make_claims("BE-F3")[0]
+    evidence = claim.evidence[0].model_copy(update={"panel": HOSTILE})
+    told = {"statement": HOSTILE, "source": HOSTILE, "background": HOSTILE, "evidence": (evidence,)}
+    found = make_reproduction((study,), claims=[claim.model_copy(update=told)])
+    found.missing["BE-F3", HOSTILE, "published"] = HOSTILE
+    text = report.write_verdicts(found, tmp_path).read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert text.count("<script>") == 1
+    assert "Wolpertinger" in Page(text).text
+
+
+def test_one_preset_and_several_seeds_still_make_a_page(tmp_path):
+    study = make_study("BE-F3", "differences")
+    found = make_reproduction((study,), scale="paper", presets=("corrected",), claims=[], seeds=(0, 1, 2))
+    parsed = Page(report.write_verdicts(found, tmp_path).read_text(encoding="utf-8"))
+    assert "As published" not in [w.strip() for w in parsed.words]
+    assert "proves that it runs" not in parsed.text
+    assert len(parsed.all("svg")) == 1
+
+
+def test_a_study_of_nothing_but_failures_says_so(tmp_path):
+    study = make_study("BE-F3", "densities")
+    found = make_reproduction((study,), claims=[])
+    for name in list(found.tables):
+        found.tables[name] = {"resilience": pandas.DataFrame(), "predictions": pandas.DataFrame()}
+        found.missing[name] = FAILED
+    parsed = Page(report.write_verdicts(found, tmp_path).read_text(encoding="utf-8"))
+    assert parsed.text.count(FAILED) == 2
+    assert not parsed.all("svg")
+
+
+def test_what_is_not_a_reproduction_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"report.write_verdicts: expected a Reproduction, got dict"):
+        report.write_verdicts({}, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,68 @@
+"""The library of studies: every file can be read, every name in it means something, every claim finds its figure."""
+
+import pytest
+
+from holdfast.studies.engine.cell import in_order
+from holdfast.studies.reproduce.claim import claims
+from holdfast.studies.reproduce.plan import plan
+from holdfast.studies.reproduce.rules import PRESETS, SCALES, Settled
+from holdfast.studies.reproduce.study import HOME, Study, read, studies, study_of
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_study_can_be_planned(preset, scale):
+    for part in plan(studies().values(), scale, [preset]):
+        assert part.missing or any(True for _ in part.cells), (part.study.id, part.panel.title)
+
+
+def test_studies_share_what_they_have_in_common():
+    parts = plan([study_of("BE-F9"), study_of("BE-F3")], "smoke", ["corrected"])
+    cells = [c for p in parts for c in p.cells]
+    fits = {c.key for c in in_order(cells) if c.kind == "fit"}
+    trained = {(p.panel.data, p.panel.network) for p in parts}
+    assert len(fits) <= 6 * len({network for _, network in trained})
+
+
+def test_panels_have_titles_of_their_own():
+    for study in studies().values():
+        titles = [p.title for p in study.panels]
+        assert len(set(titles)) == len(titles), study.id
+
+
+def test_claims_are_of_panels_that_are_there():
+    assert {"BE-C1", "BE-C2", "BE-C3", "BE-C4", "BE-C5", "BE-C6", "BE-C7"} <= set(claims())
+    for claim in claims().values():
+        assert claim.untestable or claim.evidence, claim.id
+        for evidence in claim.evidence:
+            for one in evidence.each():
+                panel = next(p for p in study_of(one.study).panels if p.title == one.panel)
+                known = {"draws": panel.draws, "layer": panel.layers, "rule": panel.rules}
+                for label in known.keys() & one.where.keys():
+                    assert one.where[label] in known[label], (claim.id, label)
+
+
+def test_later_rules_lie_over_earlier_ones():
+    laptop, paper = (Settled("corrected", s).of("fit", treatment="deep_ensemble") for s in ("laptop", "paper"))
+    assert (laptop["members"], paper["members"]) == (10, 100)
+    assert laptop["training"]["epochs"] == 5
+    assert paper["training"]["epochs"] == 15
+    assert laptop["function"] == paper["function"]
+
+
+def test_mistakes_are_named(tmp_path):
+    with pytest.raises(ValueError, match="there is no study 'BE-F33'; perhaps BE-F3"):
+        study_of("BE-F33")
+    with pytest.raises(ValueError, match="the scale must be one of smoke, laptop, paper, got 'huge'"):
+        Settled("published", "huge")
+    file = tmp_path / "study.toml"
+    text = (HOME / "library" / "be_f3.toml").read_text()
+    for change, message in (
+        (("panels", "pannels"), "pannels: Extra inputs are not permitted|panels: Field required"),
+        (('paper = "BE"', 'paper = "XX"'), "paper: Input should be 'BE', 'GA', 'BA' or 'TH', got 'XX'"),
+        (('data = "mnist"', "data = 3"), "panels.0.data: Input should be a valid string, got '3'"),
+        (("[[panels]]", "[[panels"), "is not a TOML file"),
+    ):
+        file.write_text(text.replace(*change))
+        with pytest.raises(ValueError, match=message):
+            read(file, Study)

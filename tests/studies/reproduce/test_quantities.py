@@ -1,0 +1,103 @@
+"""Quantities and verdicts on tables whose numbers are known."""
+
+import numpy as np
+import pandas
+import pytest
+
+from holdfast.studies.reproduce.claim import Claim, Evidence
+from holdfast.studies.reproduce.quantities import NotThere, advantage, estimate
+from holdfast.studies.reproduce.verdict import judge
+
+IMAGES = 60
+
+
+def table(**levels):
+    """k-LRP of each treatment: a common part for each image, the treatment's level, and a little noise."""
+    random = np.random.default_rng(0)
+    common = random.normal(0, 0.2, IMAGES)
+    frames = []
+    for treatment, level in levels.items():
+        for draws in (10, 100):
+            values = common + level * np.log10(draws) + random.normal(0, 0.01, IMAGES)
+            rows = {"treatment": treatment, "draws": draws, "seed": 0, "epsilon": 0.2, "image": range(IMAGES)}
+            frames.append(pandas.DataFrame(rows | {"k_lrp": values, "label_kept": np.arange(IMAGES) % 2 == 0}))
+    return pandas.concat(frames, ignore_index=True)
+
+
+def evidence(quantity="difference", expect="positive", **more):
+    where = {"treatment": "hmc", "draws": 100} if quantity != "trend" else {"treatment": "hmc"}
+    settings = {"where": where, "against": {"treatment": "deterministic"}} | more
+    return Evidence(study="BE-F3", panel="MNIST", quantity=quantity, expect=expect, **settings)
+
+
+def verdict(tables, *pieces):
+    claim = Claim(id="X", paper="BE", statement="s", source="s", evidence=pieces)
+    return judge(claim, {("BE-F3", "MNIST", preset): tables for preset in ("published", "corrected")})
+
+
+def test_a_difference_is_paired():
+    found = estimate(evidence(), {"resilience": table(deterministic=0.0, hmc=0.05)})
+    assert found.value == pytest.approx(0.1, abs=0.005)
+    assert found.high - found.low < 0.01 < 0.2  # the common part of the images, twenty times as wide, is gone
+    assert found.images == IMAGES
+
+
+def test_a_trend_is_per_e_fold_of_draws():
+    found = estimate(evidence("trend"), {"resilience": table(hmc=0.05)})
+    assert found.value == pytest.approx(0.05 / np.log(10), abs=0.002)
+
+
+def test_a_correlation_is_of_ranks():
+    tables = {"resilience": table(hmc=0.0)}
+    tables["predictions"] = tables["resilience"].assign(softmax_robustness=lambda t: np.exp(5 * t.k_lrp))
+    tables["predictions"] = tables["predictions"].drop(columns=["k_lrp", "label_kept"])
+    found = estimate(evidence("correlation", other="softmax_robustness"), tables)
+    assert found.value == pytest.approx(1.0)
+    assert found.low == pytest.approx(1.0)
+
+
+def test_only_images_whose_decision_was_kept():
+    tables = {"resilience": table(deterministic=0.0, hmc=0.05)}
+    assert estimate(evidence(only="kept"), tables).images == IMAGES // 2
+
+
+def test_an_advantage_is_measured_on_the_same_images():
+    tables = {"resilience": table(deterministic=0.0, hmc=0.05, deep_ensemble=0.04)}
+    gap = advantage(evidence(), tables, {"treatment": "deep_ensemble"})
+    assert gap.value == pytest.approx(0.02, abs=0.005)
+    assert gap.low > 0
+
+
+@pytest.mark.parametrize(
+    ("levels", "settings", "expected", "why"),
+    [
+        ({"hmc": 0.1}, {"paper": 0.28}, "holds", ""),
+        ({"hmc": 0.05}, {"paper": 0.28}, "holds weaker", "less than half of the paper's"),
+        ({"hmc": 0.1, "deep_ensemble": 0.1}, {}, "holds weaker", "deep ensemble does as well"),
+        ({"hmc": 0.1, "deep_ensemble": 0.05}, {}, "holds", ""),
+        ({"hmc": 0.0}, {}, "does not hold", "not above zero"),
+        ({"hmc": -0.1}, {}, "does not hold", "not above zero"),
+        ({"hmc": 0.0}, {"expect": "zero"}, "holds", ""),
+        ({"hmc": 0.1}, {"expect": "zero"}, "does not hold", "not zero"),
+        ({}, {}, "untestable", "no rows with treatment hmc"),
+    ],
+)
+def test_verdicts(levels, settings, expected, why):
+    tables = {"resilience": table(deterministic=0.0, **levels)}
+    piece = evidence(controls=[{"treatment": "deep_ensemble"}], **settings)
+    (finding,) = verdict(tables, piece).findings
+    assert finding.verdict == expected
+    assert why in finding.why
+
+
+def test_a_claim_is_as_strong_as_its_evidence():
+    tables = {"resilience": table(deterministic=0.0, hmc=0.1, noise_grad=0.0)}
+    good, bad = evidence(), evidence(where={"treatment": "noise_grad", "draws": 100})
+    assert verdict(tables, good).verdict == "holds"
+    assert verdict(tables, good, bad).verdict == "holds weaker"
+    assert verdict(tables, good, bad, bad).verdict == "does not hold"
+
+
+def test_labels_that_do_not_settle_on_one_row_are_refused():
+    with pytest.raises(NotThere, match="do not settle on one row for each image"):
+        estimate(evidence(where={"treatment": "hmc"}), {"resilience": table(deterministic=0.0, hmc=0.1)})

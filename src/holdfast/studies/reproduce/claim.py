@@ -20,7 +20,7 @@ class Evidence(Declared):
     Attributes:
         study, panel: where it is found.
         quantity: how it is computed, see `holdfast.studies.reproduce.quantities`.
-        table, column: of the panel's tables; `other` a second column for correlations.
+        table, column: of the panel's tables; `other` a second column for correlations, or what `growth` is over.
         where: labels of the rows; a list stands for one piece of evidence for each of its values.
         against: labels that the rows to compare with have instead.
         controls: labels of rows that must not do as well.
@@ -32,7 +32,7 @@ class Evidence(Declared):
 
     study: str
     panel: str
-    quantity: Literal["difference", "level", "correlation", "trend"]
+    quantity: Literal["difference", "level", "correlation", "trend", "growth", "association"]
     table: str = "resilience"
     column: str = "k_lrp"
     other: str = ""

@@ -2,8 +2,12 @@
 
     difference    mean over images of column(where) - column(against), the same image and training seed
     level         mean over images of the column
-    trend         mean over images of the slope of the column over the logarithm of the number of draws
+    trend         mean over images of the slope of the column over the logarithm of the number of draws, or of `other`,
+                  other labels that differ averaged
+    growth        mean over images of the exponent b in  column ~ draws^b, or other^b; an average of independent
+                  vectors has b = -1/2
     correlation   Spearman's correlation over images of two columns
+    association   the same over all rows, for tables of networks
 
 Intervals are bootstrap intervals over images, and over training seeds as well where there are several. Where a table
 has several radii and none is named, the largest is meant.
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1999
 FEWEST = 5  # images that a number may rest on
+TINY = 1e-12  # what counts as zero in a logarithm
 PAIR = ["seed", "image"]
 KEYS = ("treatment", "draws", "seed", "attack", "epsilon", "image")  # that tables of one study have in common
 
@@ -56,6 +61,8 @@ def estimate(
         NotThere: no such rows.
     """
     table, labels = joined(evidence, tables), evidence.where | dict(instead or {})
+    if evidence.quantity == "association":
+        return _association(_both(evidence, table, labels))
     if evidence.quantity == "correlation":
         return _correlation(_pairs(evidence, table, labels))
     return _mean(_values(evidence, table, labels))
@@ -68,6 +75,8 @@ def advantage(evidence: Evidence, tables: "Mapping[str, DataFrame]", control: Ma
         NotThere: no such rows.
     """
     table, own, other = joined(evidence, tables), evidence.where, evidence.where | dict(control)
+    if evidence.quantity == "association":
+        return _association(_both(evidence, table, own), _both(evidence, table, other))
     if evidence.quantity == "correlation":
         return _correlation(_pairs(evidence, table, own), _pairs(evidence, table, other))
     a, b = _values(evidence, table, own), _values(evidence, table, other)
@@ -117,7 +126,10 @@ def _values(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -
     if evidence.quantity == "difference":
         found = _grid(own, evidence.column).sub(_grid(rows(table, labels | evidence.against), evidence.column))
     elif evidence.quantity == "trend":
-        found = _slopes(own, evidence.column)
+        found = _slopes_over(own, evidence.column, evidence.other) if evidence.other else _slopes(own, evidence.column)
+    elif evidence.quantity == "growth":
+        logarithm = np.log(np.maximum(own[evidence.column], TINY))
+        found = _slopes_over(own.assign(logarithm=logarithm), "logarithm", evidence.other or "draws")
     else:
         found = _grid(own, evidence.column)
     found = found.dropna(axis="columns")
@@ -142,8 +154,21 @@ def _slopes(own: "DataFrame", column: str) -> "DataFrame":
     counts = np.sort(own.draws.unique())
     if len(counts) < 2:
         raise NotThere("a trend needs several numbers of draws")
-    x = np.log(counts) - np.log(counts).mean()
-    grids = [_grid(own[own.draws == n], column) for n in counts]
+    return _slope(counts, [_grid(own[own.draws == n], column) for n in counts])
+
+
+def _slopes_over(own: "DataFrame", column: str, over: str) -> "DataFrame":
+    """Of the column, averaged over rows that differ in other labels only."""
+    values = np.sort(own[over].unique())
+    if len(values) < 2:
+        raise NotThere(f"there is only one {over}")
+    mean = dict(index="seed", columns="image", values=column, aggfunc="mean")
+    return _slope(values, [own[own[over] == v].pivot_table(**mean) for v in values])
+
+
+def _slope(places: np.ndarray, grids: "list[DataFrame]") -> "DataFrame":
+    """Of grids over the logarithm of their places, image by image."""
+    x = np.log(places) - np.log(places).mean()
     return sum(weight * grid for weight, grid in zip(x / (x @ x), grids, strict=True))
 
 
@@ -160,6 +185,26 @@ def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) ->
     """Both columns `[2, images]`, each averaged over the training seeds."""
     own = _only(evidence, rows(table, labels))
     return np.stack([_grid(own, c).mean(axis=0).to_numpy() for c in (evidence.column, evidence.other)])
+
+
+def _both(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
+    """Both columns `[2, rows]`."""
+    own = rows(table, labels)[[evidence.column, evidence.other]].dropna()
+    if len(own) < FEWEST:
+        raise NotThere(f"there are only {len(own)} such rows")
+    return own.to_numpy(float).T
+
+
+def _association(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:
+    """Of one table of networks, or how much larger it is than in another one."""
+    pairs = [own] if other is None else [own, other]
+    if any(np.ptp(p, axis=1).min() == 0 for p in pairs):
+        raise NotThere("one of the two columns is the same for all networks")
+    number = lambda found: found[0] if other is None else found[0] - found[1]
+    random = np.random.default_rng(0)
+    again = lambda p: _spearman(p[:, random.integers(0, p.shape[1], p.shape[1])])
+    low, high = np.nanquantile([number([again(p) for p in pairs]) for _ in range(RESAMPLES)], [0.025, 0.975])
+    return Estimate(float(number([_spearman(p) for p in pairs])), float(low), float(high), own.shape[1])
 
 
 def _correlation(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:

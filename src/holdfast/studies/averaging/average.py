@@ -6,10 +6,11 @@ A small |E| has two causes that must be told apart: the v_s cancel, or they are 
 And a mean of n independent vectors shrinks like n^(-1/2) towards its limit whatever the limit is, so that "falls with
 the number of draws" does not say that the limit is zero. Two numbers do not depend on n in expectation:
 
-    remaining    (|sum v|^2 - sum |v|^2) / (n (n - 1))  over  mean |v|^2      estimates |E v|^2 / E |v|^2
+    remaining    mean of <v_s, v_t> over pairs of draws s and t,  over  mean |v|^2:    estimates |E v|^2 / E |v|^2
     agreement    the same of v / |v|: the mean cosine between two different draws
 
-Both are 1 where all draws say the same, and 0 where the expectation is zero.
+Both are 1 where all draws say the same, and 0 where the expectation is zero. Draws of one Markov chain resemble each
+other more than the posterior's do, so only pairs from different chains count.
 """
 
 import torch
@@ -29,43 +30,68 @@ class Average:
 
     def __init__(self) -> None:
         self.count = 0
+        self.totals: dict[str, Tensor] = {}
+        self.vectors, self.directions = _Pairs(), _Pairs()
 
-    def add(self, vectors: Tensor) -> None:
-        """The next draw's vectors."""
+    def add(self, vectors: Tensor, chain: int | None = None) -> None:
+        """The next draw's vectors, and the chain that it is of; None where it was drawn independently."""
         v = vectors.detach().double()
         size = v.norm(dim=1)
         one = {
-            "sum": v,
-            "directions": torch.where(size[:, None] > 0, v / size[:, None], 0.0),
-            "heard": (size > 0).double(),
+            "silent": (size == 0).double(),
             "l2": size,
-            "squares": size.square(),
+            "square": size.square(),
             "linf": v.abs().amax(1),
             "mean_abs": v.abs().mean(1),
         }
-        self.totals = one if self.count == 0 else {name: self.totals[name] + value for name, value in one.items()}
+        self.totals = {name: self.totals.get(name, 0.0) + value for name, value in one.items()}
+        self.vectors.add(v, torch.ones_like(size), chain)
+        self.directions.add(torch.where(size[:, None] > 0, v / size[:, None], 0.0), (size > 0).double(), chain)
         self.count += 1
 
     @property
     def mean(self) -> Tensor:
         """The mean of the vectors so far `[B, F]`."""
-        return self.totals["sum"] / self.count
+        return self.vectors.total / self.count
 
     def columns(self) -> dict[str, Tensor]:
-        """Numbers of each image `[B]`; `remaining` and `agreement` are NaN where fewer than two draws say anything."""
-        t, n, heard, mean = self.totals, self.count, self.totals["heard"], self.mean
-        remaining = (t["sum"].square().sum(1) - t["squares"]) / (n - 1) / t["squares"] if n > 1 else heard * torch.nan
-        pairs = heard * (heard - 1)
-        agreement = (t["directions"].square().sum(1) - heard) / torch.where(pairs > 0, pairs, torch.nan)
-        found = {f"single_{name}": t[name] / n for name in ("linf", "l2", "mean_abs")}
-        return found | {
+        """Numbers of each image `[B]`; `remaining` and `agreement` are NaN where no pair of draws says anything."""
+        mean, single = self.mean, {name: value / self.count for name, value in self.totals.items()}
+        return {f"single_{name}": value for name, value in single.items() if name != "silent"} | {
             "expected_linf": mean.abs().amax(1),
             "expected_l2": mean.norm(dim=1),
             "expected_mean_abs": mean.abs().mean(1),
             "expected_square": mean.square().sum(1),
-            "single_square": t["squares"] / n,
             "zero_components": (mean == 0).double().mean(1),
-            "silent": 1 - heard / n,
-            "remaining": remaining,
-            "agreement": agreement,
+            "silent": single["silent"],
+            "remaining": self.vectors.product / single["square"],
+            "agreement": self.directions.product,
         }
+
+
+class _Pairs:
+    """The mean inner product over pairs of draws from different chains, from sums alone.
+
+    sum over pairs  =  |sum of all|^2  -  sum over chains of |sum of the chain|^2
+    """
+
+    def __init__(self) -> None:
+        self.total: Tensor | float = 0.0
+        self.weight: Tensor | float = 0.0
+        self.chains: dict[int, tuple[Tensor, Tensor]] = {}
+        self.own, self.own_weight = 0.0, 0.0  # of draws that are chains of their own
+
+    def add(self, vectors: Tensor, weight: Tensor, chain: int | None) -> None:
+        self.total, self.weight = self.total + vectors, self.weight + weight
+        if chain is None:
+            self.own, self.own_weight = self.own + vectors.square().sum(1), self.own_weight + weight.square()
+        else:
+            before = self.chains.get(chain, (0.0, 0.0))
+            self.chains[chain] = before[0] + vectors, before[1] + weight
+
+    @property
+    def product(self) -> Tensor:
+        """`[B]`; NaN where there is no pair."""
+        within = self.own + sum(vectors.square().sum(1) for vectors, _ in self.chains.values())
+        pairs = self.weight.square() - self.own_weight - sum(weight.square() for _, weight in self.chains.values())
+        return (self.total.square().sum(1) - within) / torch.where(pairs > 0, pairs, torch.nan)

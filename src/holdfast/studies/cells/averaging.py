@@ -24,7 +24,6 @@ from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.studies.averaging import VECTORS, Average, LogPredictive
 from holdfast.studies.codecs import TensorsCodec
-from holdfast.studies.draws import draws_of
 from holdfast.studies.engine.kind import Context, Kind
 from holdfast.studies.images import dataset_of, test_points
 
@@ -37,12 +36,16 @@ def compute(
     """Average."""
     ensemble = needs["ensemble"]
     counts = [(asked, here) for asked, here in settings["counts"] if here <= len(ensemble)]
-    ensemble = draws_of(ensemble, {"draws": counts[-1][1], "pick": settings["pick"]})
+    order = _order(len(ensemble), counts[-1][1], settings["pick"])
+    chains = _chains(ensemble)
+    chains, ensemble = [chains[s] for s in order], ensemble[order]
     points = test_points(settings, context)
     parts = _parts(settings, points, context)
     tensors: dict[str, Tensor] = {}
     for of, kind in settings["of"].items():
-        snapshots = list(_snapshots(kind, ensemble, points, parts, [here for _, here in counts], context.memory))
+        snapshots = list(
+            _snapshots(kind, ensemble, chains, points, parts, [here for _, here in counts], context.memory)
+        )
         for name in snapshots[0][0]:
             tensors[f"{of}/{name}"] = torch.stack([columns[name] for columns, _ in snapshots])
         if settings.get("maps"):
@@ -50,11 +53,26 @@ def compute(
     log_p = ensemble.logits(points.images, memory=context.memory).double().log_softmax(-1)
     right = [log_p[:here].logsumexp(0).argmax(-1) == points.labels for _, here in counts]
     tensors["right"] = torch.stack(right)
-    return tensors, {"draws": [asked for asked, _ in counts]}
+    return tensors, {"draws": [asked for asked, _ in counts], "averaged": [here for _, here in counts]}
+
+
+def _order(draws: int, count: int, pick: str) -> list[int]:
+    """Which draws are averaged, and in which order: "first" as they come, "spread" at random, so over all chains."""
+    if pick == "first":
+        return list(range(count))
+    return torch.randperm(draws, generator=torch.Generator().manual_seed(0))[:count].tolist()
+
+
+def _chains(ensemble: Ensemble) -> list[int | None]:
+    """The chain of every draw, None for draws that are independent."""
+    settings = ensemble.diagnostics.settings if ensemble.diagnostics else {}
+    if "chains" not in settings:
+        return [None] * len(ensemble)
+    return [s * settings["chains"] // len(ensemble) for s in range(len(ensemble))]
 
 
 def _snapshots(
-    of: str, ensemble: Ensemble, points: Any, parts: Parts, counts: list[int], memory: int
+    of: str, ensemble: Ensemble, chains: list[int | None], points: Any, parts: Parts, counts: list[int], memory: int
 ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     """Columns by part, and the mean map, at each number of draws."""
     x, y = points.images, points.labels
@@ -69,7 +87,7 @@ def _snapshots(
             together.add(vectors, log_p.gather(-1, y[:, None])[:, 0])
         else:
             for part, piece in parts(vectors).items():
-                averages.setdefault(part, Average()).add(piece)
+                averages.setdefault(part, Average()).add(piece, chains[s])
         if s + 1 in counts:
             if together:
                 averages = {}

@@ -5,6 +5,8 @@ Settings: `table`. Needs: averaging. Tables:
     norms         one row per vector, part, number of draws and image: sizes, cancellation, decisions
     components    one row per vector, number of draws and level: quantiles of all components of all images
     heatmaps      one row per vector, number of draws, example and pixel: the mean map
+
+`draws` is the number in the paper, `averaged` the number here.
 """
 
 from collections.abc import Mapping
@@ -29,10 +31,10 @@ def compute(settings: Mapping[str, Any], needs: Mapping[str, Any], context: Cont
 
     tensors, facts = needs["averaging"]
     make = {"norms": _norms, "components": _components, "heatmaps": _heatmaps}[settings["table"]]
-    return pandas.concat(make(tensors, facts["draws"]), ignore_index=True)
+    return pandas.concat(make(tensors, facts), ignore_index=True)
 
 
-def _norms(tensors: Mapping[str, Any], draws: list[int]) -> "list[DataFrame]":
+def _norms(tensors: Mapping[str, Any], facts: Mapping[str, list[int]]) -> "list[DataFrame]":
     import pandas
 
     groups: dict[tuple[str, str], dict[str, Any]] = {}
@@ -43,31 +45,38 @@ def _norms(tensors: Mapping[str, Any], draws: list[int]) -> "list[DataFrame]":
     frames, images = [], len(tensors["right"][0])
     for (of, part), columns in sorted(groups.items()):
         whole = groups[of, "all"]
-        for k, n in enumerate(draws):
-            found = {"of": of, "part": part, "draws": n, "image": range(images), "right": tensors["right"][k]}
+        for k, n in enumerate(facts["draws"]):
+            found = {
+                "of": of,
+                "part": part,
+                "draws": n,
+                "averaged": facts["averaged"][k],
+                "image": range(images),
+                "right": tensors["right"][k],
+            }
             found |= {name: values[k] for name, values in columns.items() if not name.endswith("_square")}
             found |= {f"{side}_share": columns[f"{side}_square"][k] / whole[f"{side}_square"][k] for side in SIDES}
             frames.append(pandas.DataFrame(found))
     return frames
 
 
-def _components(tensors: Mapping[str, Any], draws: list[int]) -> "list[DataFrame]":
+def _components(tensors: Mapping[str, Any], facts: Mapping[str, list[int]]) -> "list[DataFrame]":
     import pandas
 
     return [
         pandas.DataFrame({"of": of, "draws": n, "level": LEVELS, "value": np.quantile(values[k].numpy(), LEVELS)})
         for of, values in _means(tensors)
-        for k, n in enumerate(draws)
+        for k, n in enumerate(facts["draws"])
     ]
 
 
-def _heatmaps(tensors: Mapping[str, Any], draws: list[int]) -> "list[DataFrame]":
+def _heatmaps(tensors: Mapping[str, Any], facts: Mapping[str, list[int]]) -> "list[DataFrame]":
     import pandas
 
     return [
         pandas.DataFrame({"of": of, "draws": n, "example": e, "pixel": range(values.shape[-1]), "value": values[k, e]})
         for of, values in _means(tensors)
-        for k, n in enumerate(draws)
+        for k, n in enumerate(facts["draws"])
         for e in range(min(EXAMPLES, values.shape[1]))
     ]
 

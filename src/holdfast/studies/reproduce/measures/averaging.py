@@ -45,4 +45,4 @@ def _counts(panel: Panel, settled: Settled, single: bool) -> list[tuple[int, int
     if single:
         return [(1, 1)]
     here = {settled.draws(asked): asked for asked in sorted(panel.draws)}
-    return [(asked, count) for count, asked in here.items()]
+    return [(asked, count) for count, asked in sorted(here.items())]

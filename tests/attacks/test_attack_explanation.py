@@ -126,11 +126,24 @@ def test_objectives_by_finite_differences(name):
         "map": target_map(some_maps(3)),
         "away": away(),
     }[name]
-    if name == "overlap":  # its threshold and width are constants in the derivative
-        t = some_maps(0).requires_grad_()
-        (g,) = torch.autograd.grad(objective(t, clean, IMAGES).sum(), t)
-        assert bool(((g.sum(1).flatten(1) != 0) <= top_pixels(clean, 20)).all())
-        assert bool(((g * t).sum(1).flatten(1)[top_pixels(clean, 20)] <= 0).any())
+    if name == "overlap":  # half of the derivative of its threshold and scale
+        t, top = some_maps(0).requires_grad_(), top_pixels(clean, 20)
+        size = lambda maps: maps.sum(1).flatten(1).abs()
+        cut = lambda maps: size(maps).sort(1, descending=True).values[:, 5:7].mean(1, keepdim=True)
+        held = [v.detach() for v in (cut(t), 2 * size(t).std(1, keepdim=True))]
+
+        def value(maps, share):
+            threshold, scale = (
+                share * own + (1 - share) * old
+                for own, old in zip((cut(maps), 2 * size(maps).std(1, keepdim=True)), held, strict=True)
+            )
+            return -(torch.sigmoid((size(maps) - threshold) / scale) * top).sum(1) / 6
+
+        torch.testing.assert_close(objective(t, clean, IMAGES), value(t, 1))
+        (gradient,) = torch.autograd.grad(objective(t, clean, IMAGES).sum(), t)
+        d = some_maps(5)
+        numeric = (value(t + 1e-6 * d, 0.5) - value(t - 1e-6 * d, 0.5)).detach() / 2e-6
+        torch.testing.assert_close((gradient * d).flatten(1).sum(1), numeric, rtol=1e-6, atol=1e-9)
         return
     assert torch.autograd.gradcheck(lambda m: objective(m, clean, IMAGES), some_maps(0).requires_grad_())
 

@@ -29,7 +29,7 @@ from holdfast.budget import Budget
 from holdfast.checks import check_count, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
-from holdfast.tiles import MEMORY, tiles
+from holdfast.tiles import MEMORY, Tile, Walk, tiles
 
 Explain = Callable[[Ensemble, Tensor, Tensor], Tensor]  # (ensemble, x [b, ...], class [b]) -> maps [s, b, *image]
 SECOND_ORDER = 6  # memory of a derivative through a heatmap, in units of a forward pass
@@ -260,16 +260,17 @@ class _Run:
 
     def _maps(self, ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
         """Posterior mean maps `[N, *image]`, without their graphs."""
-        parts = []
-        for block in self._blocks(x):
+
+        def mean(block: list[Tile]) -> Tensor:
             t, labels = x[block[0].images].detach(), y[block[0].images]
-            parts.append(sum(self._part(ensemble, t, labels, tile.draws).detach() for tile in block) / len(ensemble))
-        return torch.cat(parts)
+            return sum(self._part(ensemble, t, labels, tile.draws).detach() for tile in block) / len(ensemble)
+
+        return torch.cat([maps for _, maps in Walk().blocks(self._blocks(x), mean)])
 
     def _gradient(self, ensemble: Ensemble, x: Tensor) -> Tensor:
         """Derivative of the objective in the images, through the mean map, pulled back draw block by draw block."""
-        gradient = torch.empty_like(x)
-        for block in self._blocks(x):
+
+        def pulled_back(block: list[Tile]) -> Tensor:
             rows = block[0].images
             labels, draws = self.search.y[rows], len(ensemble)
             t = x[rows].detach().requires_grad_()
@@ -283,7 +284,11 @@ class _Run:
             for tile in block:
                 maps = kept if kept is not None else self._part(ensemble, t, labels, tile.draws)
                 total += torch.autograd.grad(maps, t, back / draws)[0]
-            gradient[rows] = total
+            return total
+
+        gradient = torch.empty_like(x)
+        for block, total in Walk().blocks(self._blocks(x), pulled_back):
+            gradient[block[0].images] = total
         if not bool(torch.isfinite(gradient).all()):
             raise ValueError(
                 "attack_explanation: the objective's gradient holds NaN or infinite values; use a rule with a "

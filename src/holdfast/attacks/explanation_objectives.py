@@ -41,7 +41,7 @@ def top_k(k: float) -> MapObjective:
 def overlap(k: float, width: float = 0.2) -> MapObjective:
     """Lower the k-LRP overlap itself, made smooth: push the clean image's top pixels below the threshold of the top.
 
-    Threshold and scale pass on half of their derivative. On the MNIST fc2 at linf 0.1 that left less of the top 5 % than
+    Threshold and scale pass on half of their derivative. On MNIST fc2 at linf 0.1 that left less of the top 5 % than
     none or all of it did: with epsilon-LRP 0.518 (0.546, 0.609), with gradients 0.304 (0.341, 0.406).
 
     Args:

@@ -7,6 +7,7 @@ A bound of zero on the low end of a paired 95 % interval says so.
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +111,10 @@ def localisation(images: int = 200) -> Iterator[dict[str, Any]]:
 
 
 def _random_network(dims: int, hidden: int, depth: int, classes: int, seed: int) -> nn.Sequential:
-    generator = torch.Generator().manual_seed(seed)
-    layers, width = [], dims
-    for _ in range(depth):
-        layers += [nn.Linear(width, hidden), nn.ReLU()]
-        width = hidden
-    network = nn.Sequential(*layers, nn.Linear(width, classes)).double()
-    with torch.no_grad():
-        for p in network.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) / max(2, p.shape[-1]) ** 0.5)
+    """Dense layers with ReLUs between them, of Gaussian weights and biases, in float64."""
+    sizes = (dims, *(hidden,) * depth, classes)
+    layers = [layer for ends in pairwise(sizes) for layer in (nn.Linear(*ends), nn.ReLU())]
+    network, generator = nn.Sequential(*layers[:-1]).double(), torch.Generator().manual_seed(seed)
+    for p in network.parameters():
+        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64) / max(2, p.shape[-1]) ** 0.5
     return network

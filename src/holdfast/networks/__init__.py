@@ -14,6 +14,7 @@ from holdfast.networks.initialise import initialise
 from holdfast.networks.learnable import learnable_layers
 from holdfast.networks.lenet import lenet
 from holdfast.networks.normalise import Normalise, normalised
+from holdfast.networks.pretrained import load_pretrained
 from holdfast.networks.published import PUBLISHED, Published, load_published
 from holdfast.networks.recipe import rebuild
 from holdfast.networks.resnet import resnet
@@ -36,6 +37,7 @@ __all__ = [
     "initialise",
     "learnable_layers",
     "lenet",
+    "load_pretrained",
     "load_published",
     "load_trained",
     "normalised",

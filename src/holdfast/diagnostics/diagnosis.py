@@ -200,7 +200,8 @@ class _Findings:
             self.predictions.append({"shift": shift, **predictive_figures(logits, many.labels, self.chains)})
             if change is None:
                 self._agree(logits, held)
-        self.notes = self._notes()
+        said = ensemble.diagnostics.warnings if ensemble.diagnostics else ()
+        self.notes = [*(f"{name}: {warning}" for warning in said), *self._notes()]
 
     def functions(self) -> list[dict[str, Any]]:
         """Rows of the table of functions."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmarks.measure import describe, entry, interleave, ratio
 from holdfast import attacks, data, networks
 from holdfast.ensemble import Ensemble
-from holdfast.studies.boundary_attributions import boundary_attributions
+from holdfast.studies.boundary_attributions import METHODS, boundary_attributions
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("HOLDFAST_DATA", HERE.parents[1] / "shared" / "data"))
@@ -97,12 +97,15 @@ def against_foolbox(images: int = 24) -> Iterator[dict[str, Any]]:
 def localisation(images: int = 200) -> Iterator[dict[str, Any]]:
     """Energy inside the mask on `placed`: BIG against the others, paired over images."""
     test = data.load("placed", train=1).test[:images]
-    for name in networks.TRAINED:
-        study = boundary_attributions(networks.load_trained(name), test, region="masks", steps=150)
+    rivals = ("IG from black", "IG from the mean", "SmoothGrad")
+    methods = {name: METHODS[name] for name in ("BIG", *rivals)}
+    for name in (name for name, kind in networks.TRAINED.items() if kind.data == "placed"):
+        given = dict(region="masks", methods=methods, steps=150)
+        study = boundary_attributions(networks.load_trained(name), test, **given)
         found = study.localised
         kept = f"{int(found.used.sum())} images, {study.boundary.summary['misclassified']} misclassified left out"
         means = found.table().query("score == 'energy_game'").set_index("explanation")["mean"]
-        for other in ("IG from black", "IG from the mean", "SmoothGrad", "brightness", "noise"):
+        for other in (*rivals, "brightness", "noise"):
             difference = found.compare("BIG", other, "energy_game")
             low, high = difference.mean_interval
             detail = f"means {means['BIG']:.3f} and {means[other]:.3f}, difference {difference.mean:.3f} "

@@ -11,7 +11,7 @@ nothing. In order:
     restarts          the same from random points around x
     pgd               projected gradient over rising radii below the distance found so far
     carlini_wagner    l2 only
-    cutting_planes    l2 only: the pieces met around the point found, as one convex problem
+    cutting_planes    l2, up to 256 pixels: the pieces met around the point found, as one convex problem
     auto_pgd_ce       AutoPGD on the cross-entropy, a little inside the distance found so far
     auto_pgd_dlr      AutoPGD on the difference-of-logits ratio (three classes or more), likewise
 

@@ -24,7 +24,8 @@ CONSTANTS = 5  # of Carlini-Wagner
 RADII = (0.7, 0.85, 0.95)  # of projected gradient, in parts of the distance found so far
 FAR_RADII = (1 / 64, 1 / 8, 1.0)  # the same in parts of the whole pixel range, where nothing was found so far
 RESTART = 25  # gradients of one restart of closing in
-RESTART_PLANES = 8  # of these, for cutting planes in l2
+RESTART_PLANES = 8  # of these, for cutting planes
+FEW = 256  # pixels up to which cutting planes help; on 56 x 56 they made distances 4 % longer, at an equal budget
 AROUND = 2.0  # where it starts, in parts of the distance found so far
 INSIDE = 0.97  # radius of AutoPGD in parts of the distance found so far
 FIRST_STEP, LAST_STEP = 0.3, 0.002  # of closing in, in parts of the distance
@@ -141,7 +142,7 @@ def _restarts(search: BoundarySearch, steps: int, classes: int, generator: torch
         distance = search.distance
         around = torch.where(torch.isfinite(distance), AROUND * distance, search.radius)
         start = search.budget.random(search.x, torch.minimum(around, search.radius), generator)
-        planes = min(RESTART_PLANES, steps // count - 1) if search.budget.norm == "l2" else 0
+        planes = min(RESTART_PLANES, steps // count - 1) if _few_pieces(search) else 0
         with search.within(search.rows, search.radius) as inner:
             inner.smallest = True
             _close_in(inner, start, torch.full_like(distance, torch.inf), steps // count - planes)
@@ -204,6 +205,11 @@ def _carlini_wagner(search: BoundarySearch, steps: int, classes: int, generator:
     search.judge(result.images[0], search.rows)
 
 
+def _few_pieces(search: BoundarySearch) -> bool:
+    """Whether half a dozen linear pieces can say much about a boundary: not in the thousands of pixels of an image."""
+    return search.budget.norm == "l2" and search.x[0].numel() <= FEW
+
+
 def _cutting_planes(search: BoundarySearch, steps: int, classes: int, generator: torch.Generator) -> None:
     search.aim("margin")
     cut_planes(search, steps, generator, search.tolerance / 4)
@@ -229,7 +235,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         "restarts": Stage(_restarts, 3),
         "pgd": Stage(_pgd),
         "carlini_wagner": Stage(_carlini_wagner, applies=lambda search: search.budget.norm == "l2"),
-        "cutting_planes": Stage(_cutting_planes, 2, applies=lambda search: search.budget.norm == "l2"),
+        "cutting_planes": Stage(_cutting_planes, 2, applies=_few_pieces),
         "auto_pgd_ce": Stage(_auto_pgd("cross_entropy")),
         "auto_pgd_dlr": Stage(_auto_pgd("dlr"), applies=lambda search: search.clean.shape[-1] > 2),
     }

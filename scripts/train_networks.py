@@ -55,8 +55,8 @@ def annealed(legs: int, epochs: int, rate: float, radius: float = 0.0) -> tuple[
 LEGS = {
     "placed-standard": (Leg(Training(epochs=9, learning_rate=3e-3, weight_decay=2e-4)),),
     "placed-robust": annealed(14, 1, 0.05, radius=RADII["placed"]),
-    "tiny-standard": (*annealed(18, 2, 0.1)[:3], *annealed(4, 2, 0.05)),  # a long schedule cut short
-    "tiny-robust": annealed(4, 2, 0.03, radius=RADII["tiny-imagenet"]),
+    "tiny-standard": (*annealed(18, 2, 0.1)[:3], *annealed(4, 2, 0.05)),  # a long schedule, cut short
+    "tiny-robust": annealed(3, 1, 0.03, radius=RADII["tiny-imagenet"]),
 }
 STEPS = 2  # of the attack while training
 

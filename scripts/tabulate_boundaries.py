@@ -35,11 +35,11 @@ PLAINLY = """
 Plainly: the published claim, that BIG points at the object better than integrated gradients do, depends on what the map
 is multiplied by. Integrated gradients from black carry the factor `x`: where the object is brighter than what is around
 it, as on `placed`, that factor finds it without help; with the factor `1 - x` (from white) they look away from it. BIG
-carries the factor `x - x*`, which is parallel to the boundary's normal: close to the boundary BIG is nearly the square
-of the gradient. Compare it with the rows "gradients alone" (no factor), "BIG's gradients x input" (the factor of
-integrated gradients) and "saliency squared" (no search at all). The positive percentage of BIG is near 1 for the same
-reason, whatever the network; a map has to beat noise, edges, centre and brightness on a score before the score says
-anything.
+carries the factor `x - x*`, which is parallel to the boundary's normal: where the boundary is near, BIG comes close to
+the square of the gradient. Compare it with the rows "gradients alone" (no factor), "BIG's gradients x input" (the
+factor of integrated gradients) and "saliency squared" (no search at all). The positive percentage of BIG is near 1 for
+the same reason, whatever the network; a map has to beat noise, edges, centre and brightness on a score before the score
+says anything.
 """
 
 
@@ -98,17 +98,20 @@ def counts(studies: dict[str, Any]) -> str:
 
 def verdicts(localised: dict[str, Any]) -> str:
     """The energy game: BIG against the rivals, in words."""
-    rows = []
+    rows, said = [], []
     for name, s in localised.items():
         means = {r["explanation"]: r["mean"] for r in s["localisation"] if r["score"] == "energy_game"}
+        words: dict[str, list[str]] = {}
         for c in s["comparison"]:
             if c["score"] == "energy_game" and c["second"] in RIVALS:
-                word = "BIG is above" if c["low"] > 0 else "**BIG is below**" if c["high"] < 0 else "not told apart"
+                word = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart from"
+                words.setdefault(word, []).append(c["second"])
                 interval = f"{c['difference']:.3f} [{c['low']:.3f}, {c['high']:.3f}]"
-                rows.append((name, c["second"], means["BIG"], means[c["second"]], interval, word))
-    return "Share of the positive relevance that lies in the region, paired over images.\n\n" + table(
-        ("network", "BIG against", "BIG", "the other", "difference", "verdict"), rows
-    )
+                rows.append((name, word, c["second"], means["BIG"], means[c["second"]], interval))
+        parts = "; ".join(f"{word} {', '.join(others)}" for word, others in words.items())
+        said.append(f"- {name}: BIG is {parts}.")
+    text = "Share of the positive relevance that lies in the region, paired over images.\n\n" + "\n".join(said)
+    return f"{text}\n\n" + table(("network", "BIG is", "", "BIG", "the other", "difference"), rows)
 
 
 def localisation(name: str, values: dict[str, Any]) -> list[str]:
@@ -162,7 +165,7 @@ def alignment(studies: dict[str, Any]) -> str:
     rows = {}
     for name, s in studies.items():
         for row in s["alignment"]:
-            pair = (f"{row['first']} and {row['second']}", f"{name} ({s['trained']})")
+            pair = (f"{row['first']} and {row['second']}", name)
             rows.setdefault(pair, {})[row["distance"]] = row["median"]
     order = list(dict.fromkeys(pair for pair, _ in rows))
     ordered = sorted(rows.items(), key=lambda item: order.index(item[0][0]))

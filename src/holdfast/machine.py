@@ -145,22 +145,27 @@ def memory_limit(size: str = MEMORY) -> int:
     return limit
 
 
-def working_memory(size: str = MEMORY) -> int:
+def working_memory(size: str = MEMORY, processes: int = 1) -> int:
     """The `memory=` for explanations, attacks and predictions that keeps the whole process below a size in words.
 
     What the process holds now (libraries, data, weights) is taken off, and half of the rest: the other half is for what
     a call returns.
+
+    Args:
+        size: of all processes together.
+        processes: how many like this one share it.
 
     Raises:
         ValueError: no such size, or the process holds too much already.
     """
     import psutil
 
-    limit, held = memory_limit(size), psutil.Process().memory_info().rss
+    limit, held = memory_limit(size) // processes, psutil.Process().memory_info().rss
     if limit - held < 2 * LEAST:
+        each = f" for each of {processes} processes" if processes > 1 else ""
         raise ValueError(
-            f"memory: {size} is {limit:,} bytes, of which {held:,} are taken before any work; "
-            f"give at least {math.ceil((held + 2 * LEAST) / 1e6):,}MB."
+            f"memory: {size} is {limit:,} bytes{each}, of which {held:,} are taken before any work; "
+            f"give at least {math.ceil(processes * (held + 2 * LEAST) / 1e6):,}MB."
         )
     return (limit - held) // 2
 

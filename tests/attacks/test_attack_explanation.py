@@ -126,12 +126,26 @@ def test_objectives_by_finite_differences(name):
         "map": target_map(some_maps(3)),
         "away": away(),
     }[name]
-    if name == "overlap":  # its threshold and width are constants in the derivative
-        t = some_maps(0).requires_grad_()
-        (g,) = torch.autograd.grad(objective(t, clean, IMAGES).sum(), t)
-        assert bool(((g.sum(1).flatten(1) != 0) <= top_pixels(clean, 20)).all())
-        assert bool(((g * t).sum(1).flatten(1)[top_pixels(clean, 20)] <= 0).any())
-        return
+    if name == "overlap":  # half of the derivative of its threshold and scale
+        t, top = some_maps(0).requires_grad_(), top_pixels(clean, 20)
+        size = lambda maps: maps.sum(1).flatten(1).abs()
+        cut = lambda maps: size(maps).sort(1, descending=True).values[:, 5:7].mean(1, keepdim=True)
+        held = [v.detach() for v in (cut(t), 2 * size(t).std(1, keepdim=True))]
+
+        def value(maps, share):
+            threshold, scale = (
+                share * own + (1 - share) * old
+                for own, old in zip((cut(maps), 2 * size(maps).std(1, keepdim=True)), held, strict=True)
+            )
+            return -(torch.sigmoid((size(maps) - threshold) / scale) * top).sum(1) / 6
+
+        torch.testing.assert_close(objective(t, clean, IMAGES), value(t, 1))
+        (gradient,) = torch.autograd.grad(objective(t, clean, IMAGES).sum(), t)
+        d = some_maps(5)
+        numeric = (value(t + 1e-6 * d, 0.5) - value(t - 1e-6 * d, 0.5)).detach() / 2e-6
+        torch.testing.assert_close((gradient * d).flatten(1).sum(1), numeric, rtol=1e-6, atol=1e-9)
+        (objective,) = objective.variants  # the whole derivative, which is checked below
+        torch.testing.assert_close(objective(t, clean, IMAGES), value(t, 1))
     assert torch.autograd.gradcheck(lambda m: objective(m, clean, IMAGES), some_maps(0).requires_grad_())
 
 
@@ -256,6 +270,28 @@ def test_posterior_mean_of_several_draws_and_repeatability():
     small = attack_explanation(ensemble, x, y, memory=1 << 20, **given)
     assert bool(small.label_kept.all())
     torch.testing.assert_close(small.objective_after, first.objective_after, rtol=0, atol=0.1)
+
+
+def test_later_starts_follow_the_variants_of_an_objective(case):
+    ensemble, x = case
+    asked = {"first": 0, "second": 0}
+
+    def counted(name):
+        plain = top_k(20)
+
+        def objective(maps, clean, images):
+            asked[name] += maps.requires_grad
+            return plain(maps, clean, images)
+
+        return objective
+
+    objective = counted("first")
+    objective.variants = (counted("second"),)
+    given = dict(explain=relevance_map, objective=objective, budget=Budget("linf", 0.03), steps=2, beta=None)
+    for n_restarts, expected in ((2, (8, 0)), (3, (8, 4)), (5, (12, 8))):  # two steps and twice in the self-test
+        asked.update(first=0, second=0)
+        attack_explanation(ensemble, x, ensemble.predict(x), n_restarts=n_restarts, **given)
+        assert tuple(asked.values()) == expected
 
 
 @pytest.mark.parametrize("constraint", ["projection", "penalty", "none"])

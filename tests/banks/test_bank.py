@@ -78,6 +78,10 @@ def test_what_is_no_bank(tmp_path):
         Bank.open(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"there is no file"):
         Bank.open(tmp_path / "x.safetensors")
+    drawn(2).save(tmp_path / "start.safetensors")
+    (tmp_path / "chains-00").mkdir()
+    with pytest.raises(ValueError, match=r"checkpoints of a run of inference.hmc, not a bank; call it again"):
+        Bank.open(tmp_path)
     with pytest.raises(ValueError, match=r"at least one file"):
         Bank.open([])
     path = drawn(3).save(tmp_path / "a.safetensors")

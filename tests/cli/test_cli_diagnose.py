@@ -32,7 +32,9 @@ def folder(tmp_path_factory):
         networks = [fc2((1, 28, 28), 10, width=8, seed=10 * seed + s) for s in range(8)]
         ensemble = Ensemble.from_networks(networks)
         chains = 2 if seed == 0 else 1
-        said = Diagnostics("hmc", {"chains": chains, "seed": seed}, {"acceptance": 0.8, "rms_energy_error": 0.6})
+        summary = {"acceptance": 0.8, "rms_energy_error": 0.6, "divergences": 0, "step_size": [0.01, 0.014]}
+        summary |= {"trajectory": 1.57, "leapfrog_steps": 131.0, "gradients": 5000}
+        said = Diagnostics("hmc", {"chains": chains, "seed": seed}, summary, warnings=["Chain 1 drifts."])
         ensemble = Ensemble(ensemble.network, ensemble.weights, said)
         ensemble.save(path / "hmc.safetensors" if seed == 0 else path / "chains" / f"chain-{seed:02}.safetensors")
     network = fc2((1, 28, 28), 10, width=8)
@@ -48,8 +50,10 @@ def test_tables_and_files(folder, tmp_path):
     )  # fmt: skip
     assert made.exit_code == 0, made.output
     text = " ".join(made.output.split())
-    assert "hmc ensemble of 2 local chains 8 8 2 0.80 0.60" in text
-    assert "chains ensemble of 2 local chains 16 16 2" in text
+    assert "hmc hmc ensemble of 2 local chains 8 8 2" in text
+    assert "chains hmc ensemble of 2 local chains 16 16 2" in text
+    assert "hmc 0.80 0.60 0 – 0.0120 1.57 131 5,000" in text
+    assert "note hmc: Chain 1 drifts." in text
     assert "log p(true class)" in text
     assert "chains hmc" in text
     assert "not resolved" in text

@@ -75,6 +75,9 @@ def test_too_little_says_how_much_is_needed():
     with pytest.raises(ValueError, match=r"memory: 90MB is 90,000,000 bytes, of which .* give at least [\d,]+MB"):
         machine.working_memory("90MB")
     assert machine.working_memory("100%") > machine.LEAST
+    assert machine.working_memory("100%", 2) < machine.working_memory("100%")
+    with pytest.raises(ValueError, match="for each of 1000000 processes"):
+        machine.working_memory("100%", 1_000_000)
 
 
 def test_sizes():

@@ -100,15 +100,30 @@ def test_a_run_of_a_later_schema_is_left_alone(run):
     with pytest.raises(ValueError, match=r"schema 3, of a later holdfast; .* up to 2: upgrade it, or choose another"):
         RunFolder(run)
     assert (run / "manifest.json").read_text() == text
+    with pytest.warns(UserWarning, match="schema 3, of a later holdfast"):
+        assert find_runs(run) == []
+
+
+def test_a_damaged_record_says_what_to_do(run):
+    (run / "b.record.json").write_text("{")
+    with pytest.raises(ValueError, match=r"b.record.json is not .* Delete it, or run its command again"):
+        open_run(run)
+
+
+def test_paths_are_whole_in_a_narrow_terminal(run):
+    out = CliRunner().invoke(app, ["runs", "list", str(run.parent)], env={"COLUMNS": "80"}).output
+    cells = [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
+    assert "".join(cells) == str(run)
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "stages": {"a": {"file": 3}}}', '{"schema": 99, "stages": {}}'],
 )
+@pytest.mark.filterwarnings("ignore:.*of a later holdfast")
 def test_what_is_no_manifest_is_refused_and_left_out_of_the_list(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(ValueError, match="manifest"):
+    with pytest.raises(ValueError, match=r"manifest|of a later holdfast"):
         open_run(tmp_path)
     assert find_runs(tmp_path) == []
     with pytest.raises(FileNotFoundError, match="there is no run in"):

@@ -63,6 +63,17 @@ def test_what_is_wrong_is_said(folder):
         read_box_folder(folder / "val", folder / "boxes", size=20)
 
 
+def test_an_image_of_absurd_size_is_refused_unread(folder):
+    """A PNG of some kilobytes with 70 million pixels."""
+    from PIL import Image
+
+    file = folder / "val" / "n01" / "a.png"
+    Image.new("1", (10_000, 7_000)).save(file)
+    assert file.stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"a\.png: has 10,000 x 7,000 pixels, at most 67,108,864 are read"):
+        read_box_folder(folder / "val", folder / "boxes", size=20)
+
+
 BOMB = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><annotation>&b;</annotation>'
 
 

@@ -130,6 +130,19 @@ def test_big_is_complete_and_its_lead_shares_out_all_of_the_lead():
         torch.testing.assert_close(fine[0].flatten(1).sum(1), lead, rtol=2e-3, atol=2 * boundary.tolerance)
 
 
+def test_without_the_factor_the_map_is_the_mean_gradient_of_the_line():
+    network, x = network_of(activation=nn.Tanh), images()
+    boundary = small(x, network)
+    whole = boundary_integrated_gradients(network, x, boundary=boundary)
+    alone = boundary_integrated_gradients(network, x, boundary=boundary, multiply=False)
+    torch.testing.assert_close(alone * (x - boundary.points), whole)
+    places = torch.linspace(0, 1, 401, dtype=x.dtype)
+    by_hand = sum(
+        saliency(network, boundary.points + place * (x - boundary.points), boundary.own) for place in places
+    ) / len(places)
+    torch.testing.assert_close(alone, by_hand, rtol=2e-2, atol=2e-3)
+
+
 def test_each_method_is_its_plain_counterpart_at_the_boundary_point():
     network, x = network_of(), images()
     boundary = small(x, network)
@@ -214,7 +227,8 @@ def test_big_breaks_symmetry_where_two_mirrored_points_are_nearest():
     network = pair([[1, 0], [1, -1]], [0.0, 0.0], [[1, -1], [0, 0]], [0.0, 0.4])
     x = torch.full((1, 2), 0.8, dtype=torch.float64)
     maps = boundary_integrated_gradients(network, x, boundary=small(x, network))[0, 0]
-    assert sorted(maps.abs().tolist()) == pytest.approx([0.0, 0.4], abs=1e-2)
+    # at x itself both are equal and the network's slope is that of neither: one end, 1/38, of the trapezoid rule
+    assert sorted(maps.abs().tolist()) == pytest.approx([0.0, 0.4 * 37 / 38], abs=1e-3)
 
 
 @EVERY

@@ -44,6 +44,9 @@ from holdfast.ensemble import Diagnostics, Ensemble
 from holdfast.inference.hmc.checkpoints import Checkpoints, DamagedCheckpoint
 from holdfast.networks import fc2
 from holdfast.studies.codecs import JsonCodec
+from holdfast.studies.reproduce.claim import Claims
+from holdfast.studies.reproduce.rules import Scale
+from holdfast.studies.reproduce.study import HOME, Study, read
 from holdfast.studies.run_folder import RunFolder
 from holdfast.studies.runs import leftovers, open_run, verify_run
 
@@ -460,6 +463,19 @@ def read_size(content: bytes) -> int:
     return machine.memory_limit(content.decode("latin-1"))
 
 
+def declarations(folder: str) -> list[Source]:
+    return [Source([file.read_bytes() for file in sorted((HOME / folder).glob("*.toml"))])]
+
+
+def read_declaration(model: type) -> Callable[[Path], Any]:
+    return lambda file: read(file, model)
+
+
+def study_holds(content: bytes, found: Study) -> None:
+    assert found.panels
+    assert all(panel.title for panel in found.panels)
+
+
 PARSERS: dict[str, Parser] = {
     "IDX": Parser(read_idx, DataError, idx, idx_holds),
     "CIFAR-10 records": Parser(lambda c: parse_cifar(c, "fuzz"), DataError, cifar, cifar_holds),
@@ -477,5 +493,10 @@ PARSERS: dict[str, Parser] = {
     "HMC checkpoint": Parser(in_file(read_checkpoint, "draw-00000.safetensors"), DamagedCheckpoint, checkpoints),
     "manifest of a run": Parser(in_file(read_manifest_file, "manifest.json"), ValueError, manifests, look_holds),
     "record of a stage": Parser(in_file(read_record_file, "c.record.json"), ValueError, records, look_holds),
+    "study": Parser(
+        in_file(read_declaration(Study), "a.toml"), ValueError, lambda: declarations("library"), study_holds
+    ),
+    "claims": Parser(in_file(read_declaration(Claims), "a.toml"), ValueError, lambda: declarations("claims")),
+    "rules": Parser(in_file(read_declaration(Scale), "a.toml"), ValueError, lambda: declarations("scales")),
     "memory size": Parser(read_size, ValueError, sizes),
 }

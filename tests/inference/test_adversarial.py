@@ -138,6 +138,20 @@ def test_training_makes_real_networks_robust():
         assert hard.diagnostics.settings["budget"]["epsilons"] == (0.05,)
 
 
+def test_training_goes_on_from_a_trained_network():
+    split, network = blobs(40), fc2((4,), 3, width=6)
+    first = sgd(network, split, seed=0, training=Training(epochs=3))
+    still = Training(1, 40, 1e-30, "sgd", "constant")
+    for again in (
+        sgd(network, split, seed=5, training=still, initial=first),
+        adversarial(network, split, seed=5, budget=Budget("linf", 0.1), training=still, initial=first),
+    ):
+        assert all(torch.allclose(again.weights[k], v, atol=1e-20) for k, v in first.weights.items())
+        assert again.diagnostics.settings["initial"]
+    with pytest.raises(ValueError, match="initial does not fit"):
+        sgd(fc2((4,), 3, width=7), split, seed=0, training=still, initial=first)
+
+
 @pytest.mark.parametrize(
     ("settings", "match"),
     [

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from holdfast import data, networks
+from holdfast import attacks, data, networks
+from holdfast.budget import Budget
 from holdfast.networks.trained import FOLDER
 
 
@@ -20,18 +21,34 @@ def test_compact_is_a_residual_network_that_halves_three_times():
 
 
 @pytest.mark.parametrize("name", networks.TRAINED)
-def test_the_record_is_true(name):
+def test_the_record_is_true(name, request):
     ensemble, record = networks.load_trained(name), networks.load_trained(name).diagnostics
     assert (FOLDER / f"{name}.safetensors").stat().st_size < 2_000_000
-    split = data.load(networks.TRAINED[name].data, train=1).test[:300]
+    if networks.TRAINED[name].data == "placed":
+        split, checksum = data.load("placed", train=1).test[:300], data.load("placed").checksum
+    else:
+        dataset = data.load(networks.TRAINED[name].data, data_dir=request.getfixturevalue("data_dir"))
+        split, checksum = dataset.test[:500], dataset.checksum
     right = (ensemble.predict(split.images) == split.labels).double().mean().item()
     assert right == pytest.approx(record.summary["test_accuracy"], abs=0.03)
     assert len(record.history["loss"]) == record.settings["epochs"]
-    assert record.settings["data"] == data.load("placed").checksum
+    assert record.settings["data"] == checksum
 
 
-def test_the_standard_network_is_right_on_more_than_95_percent():
-    assert networks.load_trained("placed-standard").diagnostics.summary["test_accuracy"] > 0.95
+@pytest.mark.parametrize("name", ["placed-standard", "placed-robust"])
+def test_networks_on_placed_are_right_on_more_than_95_percent(name):
+    assert networks.load_trained(name).diagnostics.summary["test_accuracy"] > 0.95
+
+
+def test_the_robust_network_withstands_what_fools_the_standard_one():
+    split = data.load("placed", train=1).test[:40]
+    left = {}
+    for name in ("placed-standard", "placed-robust"):
+        ensemble = networks.load_trained(name)
+        attacked = attacks.pgd(ensemble, split.images, split.labels, budget=Budget("l2", 0.5), steps=10)
+        left[name] = attacked.accuracy(split.labels)[0]
+    assert left["placed-standard"] < 0.4
+    assert left["placed-robust"] > 0.75
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():

@@ -48,14 +48,28 @@ def note(word, number):
 def work(run, order):
     folder = RunFolder(run)
     for number in order:
+        mine = []
+
         def compute():
+            mine.append(number)
             note("begin", number)
             time.sleep(0.01)
             return value(number)
 
         tensors, facts = folder.stage(f"part{number % 3}/s{number}", {"n": number}, compute, TensorsCodec()).value
+        for computed in mine:
+            note("kept", computed)
         if facts != {"number": number} or not torch.equal(tensors["w"], value(number)[0]["w"]):
             note("wrong", number)
+
+
+def moment():
+    """Wait for some lines of the log, so that slow machines are killed at work too, and a little longer."""
+    lines = lambda: (home / "log").read_bytes().count(b"\\n")
+    wanted, latest = lines() + random.randrange(3), time.monotonic() + 1
+    while lines() < wanted and time.monotonic() < latest:
+        time.sleep(0.001)
+    time.sleep(random.uniform(0, 0.02))
 
 
 random.seed(seed)
@@ -66,12 +80,12 @@ while killed < kills:
     (home / "log").write_text("")
     here = torn = 0
     while not (run / "manifest.json").exists() or len(open_run(run).stages) < STAGES:
-        orders = [random.sample(range(STAGES), STAGES) for _ in range(WORKERS)]
-        workers = [fork.Process(target=work, args=(run, order)) for order in orders]
+        order = random.sample(range(STAGES), STAGES)  # the same for all: they meet at every stage
+        workers = [fork.Process(target=work, args=(run, order)) for _ in range(WORKERS)]
         for worker in workers:
             worker.start()
         for worker in workers if killed < kills else ():
-            time.sleep(random.uniform(0, 0.12))
+            moment()
             if worker.is_alive():
                 os.kill(worker.pid, signal.SIGKILL)
                 killed, here = killed + 1, here + 1
@@ -86,23 +100,25 @@ while killed < kills:
     remove_leftovers(found)
     left = len(list(leftovers(open_run(run))))
     wrong = sum(line.startswith("wrong") for line in log)
-    again, computed = len(begun) - STAGES, len(set(begun))
-    print(json.dumps(dict(kills=here, whole=whole, left=left, wrong=wrong, again=again, computed=computed, torn=torn)))
+    kept = [line for line in log if line.startswith("kept")]
+    twice, again, computed = len(kept) - len(set(kept)), len(begun) - STAGES, len(set(begun))
+    found = dict(kills=here, whole=whole, left=left, wrong=wrong, torn=torn, twice=twice)
+    print(json.dumps(found | dict(again=again, computed=computed)))
 '''
 
 
-def test_stages_survive_kills(tmp_path, capsys):
+def test_stages_survive_kills(tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(KILLS), "7"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
     kills, again = (sum(r[name] for r in rounds) for name in ("kills", "again"))
-    with capsys.disabled():
-        print(f"\n{kills} kills over {len(rounds)} runs of 20 stages: {again} stages in flight computed again")
+    print(f"{kills} kills over {len(rounds)} runs of 20 stages: {again} stages in flight computed again")
     for r in rounds:
         assert (r["whole"], r["computed"]) == (20, 20)  # nothing lost
         assert (r["wrong"], r["torn"], r["left"]) == (0, 0, 0)  # nothing half is seen, and halves can be swept away
+        assert r["twice"] == 0  # what one process has kept no other computes
         assert r["again"] <= r["kills"]  # a kill costs the stage in flight at most
     assert kills >= KILLS
-    assert again > 0  # some did hit a stage in flight
+    assert again > 0 or KILLS < 100  # of many some do hit a stage in flight

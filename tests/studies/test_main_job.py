@@ -63,8 +63,8 @@ def test_attacks_keep_their_budget_for_every_ensemble(finished):
 def test_masking_checks_of_every_ensemble_are_recorded(finished):
     path, result = finished
     names = [
-        "deterministic", "differentiable", "logits", "saturation", "zero_gradient", "order", "sizes",
-        "worst_case", "radius", "black_box", "logit_scale", "restarts", "transfer",
+        "deterministic", "differentiable", "logits", "saturation", "zero_gradient", "derivative", "order",
+        "sizes", "worst_case", "radius", "black_box", "logit_scale", "restarts", "transfer",
     ]  # fmt: skip
     for name in ENSEMBLES:
         checks = result.checks[result.checks.ensemble == name]

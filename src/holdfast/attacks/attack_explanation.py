@@ -29,7 +29,7 @@ from holdfast.budget import Budget
 from holdfast.checks import check_count, check_range
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
-from holdfast.tiles import MEMORY, tiles
+from holdfast.tiles import MEMORY, Tile, Walk, tiles
 
 Explain = Callable[[Ensemble, Tensor, Tensor], Tensor]  # (ensemble, x [b, ...], class [b]) -> maps [s, b, *image]
 SECOND_ORDER = 6  # memory of a derivative through a heatmap, in units of a forward pass
@@ -69,7 +69,7 @@ def attack_explanation(
     momentum: float = 0.9,
     beta: float | tuple[float, float] | Literal["auto"] | None = "auto",
     constraint: Literal["projection", "penalty", "none"] = "projection",
-    n_restarts: int = 2,
+    n_restarts: int = 3,
     seed: int = 0,
     memory: int = MEMORY,
 ) -> MovedExplanation:
@@ -95,7 +95,7 @@ def attack_explanation(
         constraint: "projection" halves a step that would change the decision, or leaves it out; "penalty" adds a pull
             back where the margin of the decision has become small; "none" lets decisions change. Images whose
             decision changed never count as best, unless with "none".
-        n_restarts: starts at random points of the budget.
+        n_restarts: starts at random points of the budget; where the objective has variants each two follow the next.
         seed: seed of the random starts.
         memory: budget in bytes for the work of one moment.
 
@@ -131,9 +131,11 @@ def attack_explanation(
     if smooth := [b for restart in range(n_restarts) for b in _betas(beta, 1, restart) if b is not None]:
         smoothed(ensemble, smooth[0]).logits(x[:1])  # what cannot be smoothed says so before any work
     run = _Run(search, explain, objective, constraint)
+    guides = (objective, *getattr(objective, "variants", ()))
     generator = torch.Generator().manual_seed(seed)
     for restart in range(n_restarts):
         start = budget.random(search.x, search.radius, generator)
+        run.guide = guides[restart // 2 % len(guides)]
         run.climb(start, _betas(beta, steps, restart), step_size, momentum)
     settings = dict(steps=steps, step_size=step_size, momentum=momentum, beta=beta, n_restarts=n_restarts, seed=seed)
     return run.finish(criterion, settings)
@@ -144,6 +146,7 @@ class _Run:
 
     def __init__(self, search: Search, explain: Explain, objective: MapObjective, constraint: str) -> None:
         self.search, self.explain, self.objective, self.constraint = search, explain, objective, constraint
+        self.guide = objective  # whose derivative is followed
         count = len(search.clean)
         self.images = torch.arange(count, device=search.x.device).repeat(len(search.budget.epsilons))
         self.decision = search.clean.argmax(-1).repeat(len(search.budget.epsilons))
@@ -215,7 +218,7 @@ class _Run:
         step = search.spread(PROBE * search.radius) * search.budget.steepest(gradient)
         ahead, here, behind = (self._maps(model, moved + sign * step, search.y) for sign in (1, 0, -1))
         here.requires_grad_()
-        value = self.objective(here, self.clean_maps[self.images], self.images)
+        value = self.guide(here, self.clean_maps[self.images], self.images)
         (slope,) = torch.autograd.grad(value.sum(), here)
         promised = 2 * (gradient * step).flatten(1).sum(1)
         kept = (slope * (ahead - behind)).flatten(1).sum(1) / promised
@@ -260,16 +263,17 @@ class _Run:
 
     def _maps(self, ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
         """Posterior mean maps `[N, *image]`, without their graphs."""
-        parts = []
-        for block in self._blocks(x):
+
+        def mean(block: list[Tile]) -> Tensor:
             t, labels = x[block[0].images].detach(), y[block[0].images]
-            parts.append(sum(self._part(ensemble, t, labels, tile.draws).detach() for tile in block) / len(ensemble))
-        return torch.cat(parts)
+            return sum(self._part(ensemble, t, labels, tile.draws).detach() for tile in block) / len(ensemble)
+
+        return torch.cat([maps for _, maps in Walk().blocks(self._blocks(x), mean)])
 
     def _gradient(self, ensemble: Ensemble, x: Tensor) -> Tensor:
         """Derivative of the objective in the images, through the mean map, pulled back draw block by draw block."""
-        gradient = torch.empty_like(x)
-        for block in self._blocks(x):
+
+        def pulled_back(block: list[Tile]) -> Tensor:
             rows = block[0].images
             labels, draws = self.search.y[rows], len(ensemble)
             t = x[rows].detach().requires_grad_()
@@ -277,13 +281,17 @@ class _Run:
             mean = kept if kept is not None else self._maps(ensemble, t, labels) * draws
             leaf = (mean.detach() / draws).requires_grad_()
             images = self.images[rows]
-            value = self.objective(leaf, self.clean_maps[images], images)
+            value = self.guide(leaf, self.clean_maps[images], images)
             (back,) = torch.autograd.grad(value.sum(), leaf)
             total = torch.zeros_like(t)
             for tile in block:
                 maps = kept if kept is not None else self._part(ensemble, t, labels, tile.draws)
                 total += torch.autograd.grad(maps, t, back / draws)[0]
-            gradient[rows] = total
+            return total
+
+        gradient = torch.empty_like(x)
+        for block, total in Walk().blocks(self._blocks(x), pulled_back):
+            gradient[block[0].images] = total
         if not bool(torch.isfinite(gradient).all()):
             raise ValueError(
                 "attack_explanation: the objective's gradient holds NaN or infinite values; use a rule with a "

@@ -11,6 +11,7 @@ nothing. In order:
     restarts          the same from random points around x
     pgd               projected gradient over rising radii below the distance found so far
     carlini_wagner    l2 only
+    cutting_planes    l2, up to 256 pixels: the pieces met around the point found, as one convex problem
     auto_pgd_ce       AutoPGD on the cross-entropy, a little inside the distance found so far
     auto_pgd_dlr      AutoPGD on the difference-of-logits ratio (three classes or more), likewise
 
@@ -21,15 +22,18 @@ and the network is asked once more: what is returned was seen to have another de
 networks: `exact_boundary`.
 """
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from time import monotonic
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from holdfast.attacks.attacked import sizes
-from holdfast.attacks.boundary_stages import STAGES, BoundarySearch, approach
+from holdfast.attacks.boundary_stages import STAGES, BoundarySearch, TimeUp, approach
 from holdfast.attacks.search import check_kinds
 from holdfast.budget import Budget
 from holdfast.checks import check_count, check_images, check_labels, check_range
@@ -111,6 +115,7 @@ def nearest_boundary(
     lower: float | Sequence[float] = 0.0,
     upper: float | Sequence[float] = 1.0,
     steps: int = 300,
+    seconds: float | None = None,
     stages: Sequence[str] = STAGES,
     n_target_classes: int = 4,
     tolerance: float = 1e-4,
@@ -126,6 +131,9 @@ def nearest_boundary(
         norm: "l2" or "linf".
         lower, upper: valid pixel values: numbers, or one number per channel.
         steps: gradients of the network that all searches together may take for one image.
+        seconds: after so long no new gradient is begun, whatever is left of `steps`; what was found until then counts.
+            Carlini-Wagner, once begun, takes its share to the end. None for no limit. With a limit the points depend
+            on the machine.
         stages: which searches, in which order; see above. They share `steps`.
         n_target_classes: single classes that `minimal_norm` aims at, the most likely first.
         tolerance: bisection ends where `log p_other - log p_own` is below this.
@@ -145,7 +153,10 @@ def nearest_boundary(
     (True, tensor([1]))
     """
     call = "nearest_boundary"
+    deadline = math.inf if seconds is None else monotonic() + seconds
     budget = _checked(call, x, norm, lower, upper, steps, stages, tolerance)
+    if seconds is not None:
+        check_range(call, "seconds", seconds, 0, math.inf, open_low=True)
     check_count(call, "n_target_classes", n_target_classes, 0)
     check_kinds(call, ensemble, budget)
     x = x.detach()
@@ -158,13 +169,14 @@ def nearest_boundary(
     points, found_by, gradients = x.clone(), [""] * len(x), torch.zeros_like(own)
     rows = (~wrong).nonzero()[:, 0]
     if len(rows):
-        search = BoundarySearch(call, ensemble, x[rows], own[rows], budget=budget, smallest=True, memory=memory)
+        given = dict(budget=budget, smallest=True, tolerance=tolerance, deadline=deadline, memory=memory)
+        search = BoundarySearch(call, ensemble, x[rows], own[rows], **given)
         winners = _compete(search, stages, steps, n_target_classes, seed)
         approach(search, tolerance)
         points[rows], gradients[rows] = search.best, search.spent
         for row, winner in zip(rows.tolist(), winners, strict=True):
             found_by[row] = winner
-    given = dict(steps=steps, stages=tuple(stages), n_target_classes=n_target_classes, seed=seed)
+    given = dict(steps=steps, seconds=seconds, stages=tuple(stages), n_target_classes=n_target_classes, seed=seed)
     return _verified(ensemble, x, points, own, wrong, found_by, gradients, budget, tolerance, given, memory)
 
 
@@ -178,10 +190,15 @@ def _compete(search: BoundarySearch, stages: Sequence[str], steps: int, n_target
         share = (steps - int(search.spent.max())) * weights[k] // sum(weights[k:])
         if share < 1:
             break
-        STAGES[name].run(search, share, n_target_classes, generator)
+        in_time = False
+        with suppress(TimeUp):
+            STAGES[name].run(search, share, n_target_classes, generator)
+            in_time = True
         closer = search.distance < best * (1 - 1e-6)
         winners = [name if won else before for won, before in zip(closer.tolist(), winners, strict=True)]
         best = torch.minimum(search.distance, best)
+        if not in_time:
+            break
     return winners
 
 

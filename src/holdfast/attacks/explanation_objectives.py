@@ -10,6 +10,8 @@ channels summed first; `T` the pixels with the k percent largest |R| on the clea
     mass_centre     |c(r) - c(r_clean)|, c the mean position   (the same)
     target_map      correlation of R with another map          (Dombrowski et al. 2019, arXiv 1906.07983)
     away            -correlation of R with the clean image's
+
+An objective may have `variants`: functions of the same value with another derivative, which later starts follow.
 """
 
 from collections.abc import Callable
@@ -41,6 +43,10 @@ def top_k(k: float) -> MapObjective:
 def overlap(k: float, width: float = 0.2) -> MapObjective:
     """Lower the k-LRP overlap itself, made smooth: push the clean image's top pixels below the threshold of the top.
 
+    Threshold and scale pass on half of their derivative, from the third start of an attack on all of it. Of the top 5 %
+    of fc2 on MNIST at linf 0.1 the two, and none of it, left with epsilon-LRP 0.518, 0.609 and 0.546, with gradients
+    0.304, 0.406 and 0.341, but with gamma-LRP 0.76, 0.68 and 0.78.
+
     Args:
         k: percent of the pixels.
         width: of the sigmoid, in standard deviations of |R|.
@@ -54,12 +60,20 @@ def overlap(k: float, width: float = 0.2) -> MapObjective:
     check_range("overlap", "k", k, 0, 100, open_low=True)
     check_range("overlap", "width", width, 0, 1e6, open_low=True)
 
+    objective = _overlap(k, width, 0.5)
+    objective.variants = (_overlap(k, width, 1.0),)
+    return objective
+
+
+def _overlap(k: float, width: float, share: float) -> MapObjective:
+    passing = lambda values: share * values + (1 - share) * values.detach()
+
     def objective(maps: Tensor, clean: Tensor, images: Tensor) -> Tensor:
         size, top = pixels(maps).abs(), top_pixels(clean, k)
         count = int(top[0].sum())
-        ordered = size.detach().sort(1, descending=True).values
-        threshold = ordered[:, count - 1 : count + 1].mean(1, keepdim=True)
-        scale = width * size.detach().std(1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny ** 0.5)
+        ordered = size.sort(1, descending=True).values
+        threshold = passing(ordered[:, count - 1 : count + 1].mean(1, keepdim=True))
+        scale = width * passing(size.std(1, keepdim=True)).clamp(min=torch.finfo(size.dtype).tiny ** 0.5)
         return -(torch.sigmoid((size - threshold) / scale) * top).sum(1) / count
 
     return _named(objective, f"overlap({k:g})")

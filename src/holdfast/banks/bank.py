@@ -138,6 +138,11 @@ def _files_of(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Pat
         return found
     if not Path(path).is_dir():
         return [Path(path)]
+    if any(Path(path).glob("chains-*/")):
+        raise ValueError(
+            f"Bank.open: {path} holds the checkpoints of a run of inference.hmc, not a bank; call it again with "
+            "folder= and the same arguments, which computes nothing that is finished, and save what it returns."
+        )
     found = sorted(Path(path).glob(f"*{SUFFIX}"))
     if not found:
         raise FileNotFoundError(f"Bank.open: the folder {path} holds no {SUFFIX} files.")

@@ -38,6 +38,16 @@ SHORT = {
     "robustness": "robustness",
     "weights": "weights, for info",
 }
+SAMPLER = (  # figures of the table, and their digits
+    ("acceptance", 2),
+    ("rms_energy_error", 2),
+    ("divergences", 0),
+    ("e_bfmi", 2),
+    ("step_size", 4),
+    ("trajectory", 2),
+    ("leapfrog_steps", 0),
+    ("gradients", 0),
+)
 QUANTITIES = {"mean_map_robustness": "robustness, mean map", "robustness": "robustness, a draw's"}
 
 
@@ -190,13 +200,18 @@ def _write(
 
 def _tables(found: "Diagnosis") -> "list[Table]":
     from holdfast.diagnostics.mixing import ONE
+    from holdfast.report.wording import resolution
 
     three = lambda row, name, digits: " ".join(_number(row[f"{name}_{q}"], digits) for q in (50, 90, 99))
-    samplers = _table("Samplers", "", "verdict", "draws", "distinct", "chains", "acceptance", "rms ΔH", "E-BFMI")
+    verdicts = _table("Verdicts", "", "method", "verdict", "draws", "distinct", "chains")
+    names = ("acceptance", "rms ΔH", "diverged", "E-BFMI", "step", "length", "leapfrogs", "gradients")
+    samplers = _table("Trajectories", "", *names)
     for row in found.samplers.to_dict("records"):
-        figures = [_number(row[n], 2) for n in ("acceptance", "rms_energy_error", "e_bfmi")]
         counts = [_number(row[n], 0) for n in ("draws", "distinct", "chains")]
-        samplers.add_row(row["ensemble"], found.verdicts[row["ensemble"]], *counts, *figures)
+        verdicts.add_row(row["ensemble"], str(row["method"]), found.verdicts[row["ensemble"]], *counts)
+        figures = [_number(row[name], digits) for name, digits in SAMPLER]
+        if set(figures) != {"–"}:
+            samplers.add_row(row["ensemble"], *figures)
     functions = _table("Functions, at 50, 90 and 99 %", "", "of each draw", "varying", "R-hat", "ESS", "MCSE")
     several = [name for name, word in found.verdicts.items() if word != ONE]
     for row in _once(found.functions[found.functions.ensemble.isin(several)]):
@@ -218,11 +233,11 @@ def _tables(found: "Diagnosis") -> "list[Table]":
     differences = _table("Differences", "", "minus", "of", "difference", "MCSE", "")
     for row in found.differences.to_dict("records"):
         if row["ensemble"] != row["minus"]:
-            word = "" if row["resolved"] else "not resolved"
+            word = resolution(row)
             figures = [_number(row["difference"], 4), _number(row["difference_mcse"], 4)]
             quantity = QUANTITIES.get(row["quantity"], row["quantity"])
             differences.add_row(row["ensemble"], row["minus"], quantity, *figures, word)
-    return [t for t in (samplers, functions, predictions, agreement, differences) if t.row_count]
+    return [t for t in (verdicts, samplers, functions, predictions, agreement, differences) if t.row_count]
 
 
 def _once(frame: "DataFrame") -> list[dict[str, Any]]:
@@ -238,7 +253,7 @@ def _table(title: str, *columns: str) -> "Table":
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="underline")
-    words = ("", "verdict", "of each draw", "images", "with", "minus", "of")
+    words = ("", "method", "verdict", "of each draw", "images", "with", "minus", "of")
     for column in columns:
         table.add_column(column, justify="left" if column in words else "right", no_wrap=column not in words)
     return table
@@ -249,6 +264,9 @@ def _with_error(value: float, error: float) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    from holdfast.report.wording import number
+    from holdfast.report.wording import DASH, number
 
-    return "∞" if value == float("inf") else number(value, digits)
+    if value == float("inf"):
+        return "∞"
+    text = number(value, digits)
+    return text if digits or text == DASH else f"{round(value):,}"

@@ -36,6 +36,10 @@ def reproduce(
     run: Annotated[
         Path | None, typer.Option(help="Run folder: results are kept there and reused. Default runs/reproduce-SCALE.")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Write verdicts, small tables and figures to KEEP/SCALE, as in docs/results."),
+    ] = None,
 ) -> None:
     """Run figures of the papers as published and as corrected, and judge the papers' claims.
 
@@ -68,6 +72,8 @@ def reproduce(
         )  # fmt: skip
     _tell(console, found)
     page = report.write_verdicts(found, store.path)
+    if keep is not None:
+        console.print(f"Tables and figures: [bold]{escape(str(report.keep_results(found, keep)))}[/]", highlight=False)
     reused = f", {progress.reused} of {progress.total} cells reused" if progress.reused else f", {progress.total} cells"
     console.print(f"{time.perf_counter() - start:.0f} s{reused}. Kept in [bold]{escape(str(store.path))}[/].")
     console.print(f"The verdicts, and every figure: [bold]{escape(str(page))}[/]", highlight=False)

@@ -33,7 +33,9 @@ def list_runs(
     if not found:
         console.print(f"no runs in {folder}; `holdfast demo` makes one")
         return
-    table = Table("run", "holdfast", "stages", "minutes", "size", "last written (UTC)")
+    table = Table()
+    for column in ("run", "holdfast", "stages", "minutes", "size", "last written (UTC)"):
+        table.add_column(column, overflow="fold", no_wrap=column != "run")
     for run in found:
         version = run.manifest.get("versions", {}).get("holdfast", "?")
         when = run.changed.strftime("%Y-%m-%d %H:%M")
@@ -53,7 +55,9 @@ def show(run: Folder) -> None:
         if name != "stages":
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
             console.print(f"[bold]{escape(str(name))}[/]  {escape(str(text))}", highlight=False)
-    table = Table("stage", "seconds", "size", "file")
+    table = Table()
+    for column in ("stage", "seconds", "size", "file"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("seconds", "size"))
     for name, record in found.stages.items():
         file = found.path / record["file"]
         size = decimal(file.stat().st_size) if file.is_file() else "[red]missing[/]"

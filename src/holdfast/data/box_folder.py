@@ -23,6 +23,7 @@ from holdfast.data.errors import DataError
 from holdfast.progress import track
 
 LIMIT = 1 << 20  # bytes of one annotation
+PIXELS = 1 << 26  # of one image; a file of some kilobytes can announce a billion
 _ENDINGS = {".jpeg", ".jpg", ".png"}
 
 
@@ -125,9 +126,13 @@ def _read_image(path: Path, size: int, out: np.ndarray) -> tuple[int, int]:
     try:
         with Image.open(path, formats=["JPEG", "PNG"]) as image:
             shape = image.size
+            if shape[0] * shape[1] > PIXELS:
+                raise DataError(f"{path}: has {shape[0]:,} x {shape[1]:,} pixels, at most {PIXELS:,} are read.")
             left, top, side = (shape[0] - min(shape)) / 2, (shape[1] - min(shape)) / 2, min(shape)
             square = (left, top, left + side, top + side)
             scaled = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=square)
+    except DataError:
+        raise
     except Exception as error:  # a decoder of another library: whatever it raises, the image is not readable
         raise DataError(f"{path}: not an intact image: {error}.") from error
     np.divide(np.asarray(scaled).transpose(2, 0, 1), np.float32(255), out=out)

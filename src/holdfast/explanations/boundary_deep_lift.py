@@ -30,12 +30,8 @@ def boundary_deep_lift(
 
     Args:
         ensemble: an ensemble, or one network, of functions that `deep_lift` knows.
-        x: images `[B, *image]`.
-        target: class `[B]`, one class for all, or None for the decision. Images decided otherwise have no such map.
-        boundary: what `nearest_boundary` returned for these images; None searches with its defaults.
-        of: the number that is explained; see `holdfast.explanations.target`.
-        rival: explain the lead over the class across the boundary.
-        memory: budget in bytes; the maps do not depend on it.
+        x, target, boundary, of, rival, memory: as for `boundary_saliency`, save that the lead over the class across is
+            explained only where `rival` asks for it.
 
     Returns:
         maps `[S, B, *image]` in units of the explained number; NaN for images without boundary point;

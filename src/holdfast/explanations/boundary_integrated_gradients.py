@@ -6,9 +6,9 @@ x* is the nearest boundary point, c the decision at x. Wang, Fredrikson, Datta, 
 20 points of the trapezoid rule that they take. `rival=True` explains the lead over the class across the boundary, which
 is nothing at x*: then the pixels of one network share all of `f_c(x) - f_c'(x)` among them.
 
-Measured on `placed` (`scripts/measure_placed.py`, 194 images): 31 % of BIG's positive relevance lies in the mask,
-above SmoothGrad (26 %) and noise (11 %), but below integrated gradients from black (62 %) and below the image's own
-brightness (35 %). The lead of the former is the factor x: items are bright. From white, integrated gradients have 8 %.
+Measured on `placed` (docs/boundaries.md): 31 % of BIG's positive relevance lies in the mask, above SmoothGrad (26 %),
+and noise (11 %), but below integrated gradients from black (62 %) and below the image's own brightness (35 %). The lead of
+the former is the factor x: items are bright. From white, integrated gradients have 8 %.
 """
 
 from torch import Tensor, nn
@@ -31,20 +31,16 @@ def boundary_integrated_gradients(
     rival: bool = False,
     steps: int = 20,
     quadrature: Quadrature = "trapezoid",
+    multiply: bool = True,
     memory: int = MEMORY,
 ) -> Tensor:
     """Boundary integrated gradients of every draw.
 
     Args:
-        ensemble: an ensemble, or one network.
-        x: images `[B, *image]`.
-        target: class `[B]`, one class for all, or None for the decision. Images decided otherwise have no such map.
-        boundary: what `nearest_boundary` returned for these images; None searches with its defaults.
-        of: the number that is explained; see `holdfast.explanations.target`.
-        rival: explain the lead over the class across the boundary.
+        ensemble, x, target, boundary, of, rival, memory: as for `boundary_saliency`, save that the lead over the class
+            across is explained only where `rival` asks for it.
         steps: points of the quadrature.
-        quadrature: see `integrated_gradients`.
-        memory: budget in bytes; the maps do not depend on it.
+        quadrature, multiply: see `integrated_gradients`.
 
     Returns:
         maps `[S, B, *image]` in units of the explained number; NaN for images without boundary point;
@@ -61,6 +57,6 @@ def boundary_integrated_gradients(
     """
     call = "boundary_integrated_gradients"
     ensemble, boundary, explained = settle_boundary(call, ensemble, x, target, boundary, memory)
-    given = dict(baseline=boundary.points, of=of, steps=steps, quadrature=quadrature, memory=memory)
+    given = dict(baseline=boundary.points, of=of, steps=steps, quadrature=quadrature, multiply=multiply, memory=memory)
     explain = lambda classes: integrated_gradients(ensemble, x.detach(), classes, **given)
     return explain_side(explain, boundary, explained, rival)

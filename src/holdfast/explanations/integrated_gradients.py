@@ -30,6 +30,7 @@ def integrated_gradients(
     baseline: Baseline = 0.0,
     steps: int = 32,
     quadrature: Quadrature = "gauss_legendre",
+    multiply: bool = True,
     create_graph: bool = False,
     memory: int = MEMORY,
 ) -> Tensor:
@@ -43,6 +44,7 @@ def integrated_gradients(
         baseline: where the line starts: a number, one image `[*image]`, or an image for each `[B, *image]`.
         steps: points of the quadrature; at least 1, and 2 for the trapezoid rule.
         quadrature: "gauss_legendre", or a Riemann sum: "left", "middle", "right", "trapezoid".
+        multiply: by the way gone, `x - x'`; without it the map is the mean gradient on the line, which does not add up.
         create_graph: make the maps differentiable in `x`, the baseline and the weights.
         memory: budget in bytes; the maps do not depend on it.
 
@@ -71,6 +73,8 @@ def integrated_gradients(
     maps = weighted_gradients(
         call, ensemble, x, target, points, weights, of=of, create_graph=create_graph, memory=memory
     )
+    if not multiply:
+        return maps
     return way * maps if create_graph else maps.mul_(way.detach())
 
 

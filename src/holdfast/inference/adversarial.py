@@ -26,7 +26,8 @@ from holdfast.inference.training import (
     check_count,
     check_problem,
     cross_entropy,
-    initial_weights,
+    digest,
+    initial_or_trained,
     member_logits,
     private_random_state,
     train,
@@ -45,6 +46,7 @@ def adversarial(
     steps: int = 7,
     clean_share: float = 0.0,
     training: Training = DEFAULT,
+    initial: Ensemble | None = None,
 ) -> Ensemble:
     """Train one network on attacked images: an ensemble of one.
 
@@ -62,6 +64,7 @@ def adversarial(
         steps: gradient steps of "pgd".
         clean_share: share of each batch, 0 to 1, that stays as it is.
         training: epochs, batch size, optimiser, learning rate and its schedule.
+        initial: a trained network to go on from, in place of He-scaled weights.
 
     Raises:
         ValueError: for data that do not fit the network or the budget, or a budget of several radii.
@@ -77,7 +80,7 @@ def adversarial(
     _check(call, budget, attack, steps, clean_share, data)
     still = skeleton(network)  # evaluation mode, for the attack
     (radius,) = budget.epsilons
-    parameters, buffers = initial_weights(network, [seed], data)
+    parameters, buffers = initial_or_trained(call, network, [seed], data, initial)
     for p in parameters.values():
         p.requires_grad_()
     starts = stream(seed, "random starts")
@@ -97,9 +100,8 @@ def adversarial(
         groups = [(list(parameters.values()), 1.0)]
         curve = train(call, groups, loss, data, training, [stream(seed, "order")], after_epoch=growth.advance)
     settings = {"seed": seed, "budget": asdict(budget), "attack": attack, "steps": steps, "clean_share": clean_share}
-    diagnostics = Diagnostics(
-        "adversarial", {**settings, **asdict(training)}, {"final_loss": curve[-1]}, {"loss": curve}
-    )
+    settings |= {**asdict(training), "initial": digest(initial)}
+    diagnostics = Diagnostics("adversarial", settings, {"final_loss": curve[-1]}, {"loss": curve})
     return replace(as_ensemble(network, parameters, buffers), diagnostics=diagnostics)
 
 

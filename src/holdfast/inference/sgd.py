@@ -19,7 +19,8 @@ from holdfast.inference.training import (
     as_ensemble,
     check_problem,
     cross_entropy,
-    initial_weights,
+    digest,
+    initial_or_trained,
     member_logits,
     private_random_state,
     train,
@@ -35,6 +36,7 @@ def sgd(
     seed: int,
     prior: str | Prior | None = None,
     training: Training = DEFAULT,
+    initial: Ensemble | None = None,
 ) -> Ensemble:
     """Train one network: an ensemble of one.
 
@@ -44,6 +46,7 @@ def sgd(
         seed: of the initial weights, of the batch order and of layers that draw random numbers.
         prior: "fan_in", "unit", `FanIn(...)` or `Isotropic(variance)` for the maximum of the posterior; None for none.
         training: epochs, batch size, optimiser, learning rate and its schedule.
+        initial: a trained network to go on from, in place of He-scaled weights.
 
     Raises:
         ValueError: for data that do not fit the network.
@@ -54,19 +57,25 @@ def sgd(
     >>> len(sgd(nn.Linear(2, 2), data, seed=0, training=Training(epochs=2)))
     1
     """
-    ensemble, curve = train_members("inference.sgd", network, data, [seed], training, prior)
-    settings = {"seed": seed, "prior": described(prior), **asdict(training)}
+    ensemble, curve = train_members("inference.sgd", network, data, [seed], training, prior, initial)
+    settings = {"seed": seed, "prior": described(prior), **asdict(training), "initial": digest(initial)}
     diagnostics = Diagnostics("sgd", settings, {"final_loss": curve[-1]}, {"loss": curve})
     return replace(ensemble, diagnostics=diagnostics)
 
 
 def train_members(
-    call: str, network: nn.Module, data: Split, seeds: list[int], training: Training, prior: str | Prior | None
+    call: str,
+    network: nn.Module,
+    data: Split,
+    seeds: list[int],
+    training: Training,
+    prior: str | Prior | None,
+    initial: Ensemble | None = None,
 ) -> tuple[Ensemble, list[float]]:
     """Train one member for each seed, all together; gives the ensemble and the mean loss of each epoch."""
     shell = check_problem(call, network, data)
     scale = {} if prior is None else random_parameters(network, as_prior(call, prior))
-    parameters, buffers = initial_weights(network, seeds, data)
+    parameters, buffers = initial_or_trained(call, network, seeds, data, initial)
     for p in parameters.values():
         p.requires_grad_()
 

@@ -15,6 +15,7 @@ from holdfast.networks.learnable import learnable_layers
 from holdfast.networks.lenet import lenet
 from holdfast.networks.mlp import mlp
 from holdfast.networks.normalise import Normalise, normalised
+from holdfast.networks.pretrained import load_pretrained
 from holdfast.networks.published import PUBLISHED, Published, load_published
 from holdfast.networks.recipe import rebuild
 from holdfast.networks.resnet import resnet
@@ -37,6 +38,7 @@ __all__ = [
     "initialise",
     "learnable_layers",
     "lenet",
+    "load_pretrained",
     "load_published",
     "load_trained",
     "mlp",

@@ -2,12 +2,13 @@
 
     write(result, folder) -> path of the page
     write_verdicts(reproduction, folder) -> path of the page
+    keep_results(reproduction, folder)   -> small tables and figures for a repository
 
 The page says what was found with its interval, what was tested, and what the numbers do not say. Every sentence with a
 number in it is made from the result; nothing on the page is computed by running a network.
 """
 
 from holdfast.report.page import write
-from holdfast.report.studies import write_verdicts
+from holdfast.report.studies import keep_results, write_verdicts
 
-__all__ = ["write", "write_verdicts"]
+__all__ = ["keep_results", "write", "write_verdicts"]

@@ -7,7 +7,7 @@ from holdfast.diagnostics.functions import TITLES
 from holdfast.diagnostics.mixing import ONE
 from holdfast.report.tables import Column, Table
 from holdfast.report.view import View
-from holdfast.report.wording import DASH, number, percent, plain, signed
+from holdfast.report.wording import DASH, number, percent, plain, resolution, signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +113,7 @@ def differences(view: View) -> Table:
     for row in view.result.diagnosis.differences.to_dict("records"):
         if row["ensemble"] != row["minus"]:
             cells = [QUANTITIES[row["quantity"]], number(row["value"], 3), signed(row["difference"], 4)]
-            word = "" if row["resolved"] else "not resolved"
+            word = resolution(row)
             groups.setdefault(_title(view, row), []).append([*cells, number(row["difference_mcse"], 4), word])
     return Table("Differences to the first ensemble", "ensemble", columns, list(groups.items()))
 

@@ -1,7 +1,8 @@
 """Numbers and names as a reader should meet them. A number that is not defined is a dash, never a zero."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 DASH = "–"
 MINUS = "−"
@@ -49,6 +50,17 @@ def interval(low: float, high: float, digits: int = 2) -> str:
     '[−0.02,\xa0+0.03]'
     """
     return f"[{signed(low, digits)},{NBSP}{signed(high, digits)}]"
+
+
+def resolution(row: Mapping[str, Any]) -> str:
+    """What is to be said of a row of a diagnosis' differences; nothing where the draws resolve it.
+
+    >>> resolution({"resolved": False, "difference_mcse": float("nan")})
+    'not resolved: error unknown'
+    """
+    if row["resolved"]:
+        return ""
+    return "not resolved" if math.isfinite(row["difference_mcse"]) else "not resolved: error unknown"
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -45,6 +45,21 @@ def _boundary(method: Callable[..., Tensor], **given: Any) -> Method:
     return lambda ensemble, x, y, boundary: method(ensemble, x, y, boundary=boundary, **given)
 
 
+def _squared_saliency(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: Boundary) -> Tensor:
+    """What BIG comes close to where the boundary is near: the way from x* to x is then along the gradient itself."""
+    return explanations.saliency(ensemble, x, y).square()
+
+
+def _gradients_times_input(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: Boundary) -> Tensor:
+    return x * explanations.boundary_integrated_gradients(ensemble, x, y, boundary=boundary, multiply=False)
+
+
+def _from_linf(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: Boundary) -> Tensor:
+    given = {name: boundary.settings[name] for name in ("steps", "seed")}
+    other = nearest_boundary(ensemble, x, norm="linf", **given)
+    return explanations.boundary_integrated_gradients(ensemble, x, y, boundary=other)
+
+
 def _from_mean(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: Boundary) -> Tensor:
     return explanations.integrated_gradients(ensemble, x, y, baseline=x.mean(0), **POINTS)
 
@@ -53,16 +68,21 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "BIG": _boundary(explanations.boundary_integrated_gradients),
         "BIG of the lead": _boundary(explanations.boundary_integrated_gradients, rival=True),
+        "BIG, gradients alone": _boundary(explanations.boundary_integrated_gradients, multiply=False),
+        "BIG's gradients x input": _gradients_times_input,
+        "BIG from the linf boundary": _from_linf,
         "BSM": _boundary(explanations.boundary_saliency),
         "BSM as published": _boundary(explanations.boundary_saliency, rival=False),
         "boundary DeepLIFT": _boundary(explanations.boundary_deep_lift),
         "AGI": _plain(explanations.adversarial_gradient_integration),
         "saliency": _plain(explanations.saliency),
+        "saliency squared": _squared_saliency,
         "gradient x input": _plain(explanations.gradient_times_input),
         "SmoothGrad": _plain(explanations.smooth_grad, copies=COPIES),
         "IG from black": _plain(explanations.integrated_gradients, **POINTS),
         "IG from white": _plain(explanations.integrated_gradients, baseline=1.0, **POINTS),
         "IG from the mean": _from_mean,
+        "IG from black, gradients alone": _plain(explanations.integrated_gradients, multiply=False, **POINTS),
         "DeepLIFT": _plain(explanations.deep_lift),
     }
 )
@@ -73,6 +93,8 @@ PAIRS = (
     ("IG from black", "BIG"),
     ("IG from black", "IG from white"),
     ("IG from black", "IG from the mean"),
+    ("BIG", "BIG from the linf boundary"),
+    ("BIG", "saliency squared"),
 )
 DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {
@@ -89,8 +111,9 @@ class BoundaryAttributions:
 
     Attributes:
         boundary: the boundary points.
-        maps: method -> maps `[B, C, H, W]`, the mean over draws.
-        localised: all localisation scores; `.table()` and `.compare(first, second, score)`.
+        maps: method -> maps `[B, C, H, W]`, the mean over draws; NaN for images without boundary point.
+        used: `[B]`, images that enter the means.
+        localised: all localisation scores; `.table()` and `.compare(first, second, score)`; None without a region.
         alignment: one row per pair of methods and distance: mean and median over the images used.
         correlation: one row per pair, distance and localisation score of the pair's first method: Spearman's
             correlation over images and its interval. A positive one of cosines, or a negative one of distances, says
@@ -100,7 +123,8 @@ class BoundaryAttributions:
 
     boundary: Boundary
     maps: Mapping[str, Tensor]
-    localised: scores.Localised
+    used: Tensor
+    localised: scores.Localised | None
     alignment: "DataFrame"
     correlation: "DataFrame"
     removal: "DataFrame | None"
@@ -110,7 +134,8 @@ def boundary_attributions(
     ensemble: Ensemble,
     split: Split,
     *,
-    region: Literal["masks", "boxes"] = "boxes",
+    region: Literal["masks", "boxes"] | None = None,
+    methods: Mapping[str, Method] = METHODS,
     steps: int = 300,
     seed: int = 0,
 ) -> BoundaryAttributions:
@@ -118,8 +143,9 @@ def boundary_attributions(
 
     Args:
         ensemble: one network or several draws.
-        split: images with boxes; masks as well for `region="masks"`.
-        region: what the maps are compared with.
+        split: images, with what `region` asks for.
+        region: what the maps are compared with; None for no localisation.
+        methods: name -> method, see `METHODS`; `PAIRS` of them are compared with each other.
         steps: gradients of the boundary search for one image.
         seed: of the search, the noise and the intervals.
 
@@ -128,20 +154,22 @@ def boundary_attributions(
     """
     call = "boundary_attributions"
     where = getattr(split, region, None) if region in ("masks", "boxes") else None
-    if where is None:
+    if where is None and region is not None:
         raise ValueError(f"{call}: region must be 'masks' or 'boxes' and the images must have them, got {region!r}.")
     x, y = split.images, split.labels
     boundary = nearest_boundary(ensemble, x, y, steps=steps, seed=seed)
-    maps = {
-        name: method(ensemble, x, y, boundary).mean(0)
-        for name, method in track(METHODS.items(), "boundary attributions", len(METHODS))
-    }
-    maps = {name: torch.where(boundary.success.view(-1, 1, 1, 1), values, torch.nan) for name, values in maps.items()}
-    localised = scores.localise(maps, where, x, seed=seed)
-    alignment, correlation = _alignment(maps, localised)
+    rows = boundary.success.nonzero()[:, 0]
+    maps = {name: torch.full_like(x, torch.nan) for name in methods}
+    for name, method in track(methods.items(), "boundary attributions", len(methods)):
+        if len(rows):
+            maps[name][rows] = method(ensemble, x[rows], y[rows], boundary[rows]).mean(0)
+    localised = None if where is None else scores.localise(maps, where, x, seed=seed)
+    finite = torch.stack([values.flatten(1).isfinite().all(1) for values in maps.values()]).all(0)
+    used = finite if localised is None else localised.used
+    alignment, correlation = _alignment(maps, used, localised)
     placed = isinstance(split, PlacedSplit) and bool((split.second_labels >= 0).any())
-    found = removal(ensemble, split, maps, localised.used) if placed else None
-    return BoundaryAttributions(boundary, maps, localised, alignment, correlation, found)
+    found = removal(ensemble, split, maps, used) if placed else None
+    return BoundaryAttributions(boundary, maps, used, localised, alignment, correlation, found)
 
 
 def removal(ensemble: Ensemble, split: PlacedSplit, maps: Mapping[str, Tensor], used: Tensor) -> "DataFrame":
@@ -170,17 +198,18 @@ def removal(ensemble: Ensemble, split: PlacedSplit, maps: Mapping[str, Tensor], 
     return pd.DataFrame(rows, columns=["explanation", "images", "first", "decisive"])
 
 
-def _alignment(maps: Mapping[str, Tensor], localised: scores.Localised) -> "tuple[DataFrame, DataFrame]":
+def _alignment(
+    maps: Mapping[str, Tensor], used: Tensor, localised: scores.Localised | None
+) -> "tuple[DataFrame, DataFrame]":
     import pandas as pd
 
-    used, distances, correlations = localised.used, [], []
-    for first, second in PAIRS:
+    distances, correlations = [], []
+    pairs = [pair for pair in PAIRS if bool(used.any()) and maps.keys() >= set(pair)]
+    for first, second in pairs:
         for name, distance in DISTANCES.items():
-            if not bool(used.any()):
-                continue
             values = distance(maps[first][used], maps[second][used])
             distances.append((first, second, name, float(values.mean()), float(values.median()), len(values)))
-            for score, of in localised.values[first].items():
+            for score, of in localised.values[first].items() if localised else ():
                 rho = scores.correlation(values, of[used])
                 correlations.append((first, second, name, score, *rho))
     return (

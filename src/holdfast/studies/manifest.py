@@ -84,8 +84,11 @@ def read_record(file: Path, name: str) -> dict[str, Any]:
         FileNotFoundError: the stage is not finished.
         ValueError: the record cannot be read.
     """
-    record = _read_object(file)
-    _check_record(file, name, record)
+    try:
+        record = _read_object(file)
+        _check_record(file, name, record)
+    except ValueError as error:
+        raise ValueError(f"{error} Delete it, or run its command again: the stage is then computed anew.") from error
     return record
 
 

@@ -1,6 +1,7 @@
 """Runs: finding run folders, checking their files against their manifests, and removing what no manifest names."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from holdfast.studies.manifest import MANIFEST, RECORD, read_manifest, read_record, record_file
+from holdfast.studies.manifest import MANIFEST, RECORD, LaterSchema, read_manifest, read_record, record_file
 from holdfast.studies.run_folder import RunFolder, file_checksum
 
 STAGE_FILES = {".json", ".parquet", ".safetensors"}  # what codecs write; nothing else is ever removed, but
@@ -43,11 +44,13 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """All runs in a folder and below, by path; folders whose manifest cannot be read are left out."""
+    """All runs in a folder and below, by path; those that cannot be read are left out, later ones with a warning."""
     found = []
     for file in sorted(Path(folder).rglob("manifest.json")):
         try:
             found.append(open_run(file.parent))
+        except LaterSchema as error:
+            warnings.warn(str(error), stacklevel=2)
         except ValueError:
             continue
     return found

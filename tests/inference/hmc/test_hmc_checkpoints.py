@@ -149,6 +149,9 @@ def test_one_process_per_chain_and_one_of_them_fails(tmp_path, monkeypatch):
     apart = run(tmp_path, preset=plan)
     assert all(f.stat().st_mtime_ns == stamp for f, stamp in finished.items())
     assert sorted(f.name for f in tmp_path.glob("chains-*")) == ["chains-00", "chains-01"]
+    threads = torch.get_num_threads()
+    same(run(None, preset=plan, processes=1), apart)  # one after the other in this process
+    assert torch.get_num_threads() == threads
     monkeypatch.undo()
     alone = run(None, preset=plan)  # as one stack: a step for both, so other draws
     assert apart.diagnostics.settings == alone.diagnostics.settings

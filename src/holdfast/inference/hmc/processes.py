@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
@@ -110,7 +111,8 @@ def run_all(problem: Problem) -> list[Run]:
         return [_last(run_stack(problem, slice(0, chains)), problem.plan)]
     workers = min(chains, problem.processes or os.cpu_count() or 1)
     if device != "cpu" or workers == 1:
-        return [_last(run_stack(problem, slice(k, k + 1)), problem.plan) for k in range(chains)]
+        with _one_thread():  # as in a process of its own: the bits of a product depend on the threads that share it
+            return [_last(run_stack(problem, slice(k, k + 1)), problem.plan) for k in range(chains)]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "problem.pt"
         torch.save(problem, file)
@@ -126,6 +128,16 @@ def run_all(problem: Problem) -> list[Run]:
                 stop.set()  # the others end after their present trajectory, which is kept
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def flops(problem: Problem) -> float:

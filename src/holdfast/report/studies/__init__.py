@@ -8,6 +8,7 @@ blocks     the figures of every study          pictures/  how each kind of figur
 sliders    numbers of draws and k, moved       facts      sizes, settings, versions, times
 """
 
+from holdfast.report.studies.keep import keep_results
 from holdfast.report.studies.page import write_verdicts
 
-__all__ = ["write_verdicts"]
+__all__ = ["keep_results", "write_verdicts"]

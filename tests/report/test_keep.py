@@ -1,0 +1,141 @@
+"""What is kept of a reproduction: the judgements' numbers, means of the tables, small; and the README's table of it."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from synthetic_reproduction import RULES, make_claims, make_reproduction, make_study
+
+from holdfast import report
+
+HOME = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return make_reproduction((make_study("BE-F3", "differences", rules=RULES),), claims=make_claims("BE-F3"))
+
+
+@pytest.fixture(scope="module")
+def kept(found, tmp_path_factory):
+    return report.keep_results(found, tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def headline_numbers():
+    return runpy.run_path(str(HOME / "scripts" / "headline_numbers.py"))
+
+
+def contents(folder):
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_claims_have_every_number_of_their_judgements(found, kept):
+    told = {c["id"]: c for c in json.loads((kept / "claims.json").read_text())["claims"]}
+    for judgement in found.judgements:
+        numbers = told[judgement.claim.id]["numbers"]
+        assert len(numbers) == len(judgement.findings)
+        for number, finding in zip(numbers, judgement.findings):
+            assert number["verdict"] == finding.verdict
+            assert number["paper"] == finding.evidence.paper
+            if finding.corrected is not None:
+                assert number["corrected"]["low"] == pytest.approx(finding.corrected.low, rel=1e-5)
+                assert [c["value"] for c in number["controls"]] == pytest.approx(
+                    [n.value for _, n, _ in finding.controls], rel=1e-5
+                )
+    rows = pandas.read_csv(kept / "claims.csv")
+    assert len(rows) == sum(max(1, len(c["numbers"])) for c in told.values())
+    own = rows[rows.claim == "BE-X1"]
+    assert own.corrected_value.tolist() == [n["corrected"]["value"] for n in told["BE-X1"]["numbers"]]
+
+
+def test_means_are_those_of_the_tables(found, kept):
+    means = pandas.read_csv(kept / "tables" / "BE-F3-resilience.csv")
+    table = found.tables["BE-F3", "MNIST", "corrected"]["resilience"]
+    labels = {"treatment": "hmc", "attack": "fgsm", "rule": "gamma", "k": 40.0}
+    pick = lambda t: t[np.logical_and.reduce([t[k] == v for k, v in labels.items()])]
+    ((_, row),) = pick(means[means.preset == "corrected"]).iterrows()
+    assert row.rows == 40
+    assert row.k_lrp == pytest.approx(pick(table).k_lrp.mean(), rel=1e-5)
+    labels["treatment"] = "deterministic"
+    base = pick(table).set_index("image").k_lrp
+    labels["treatment"] = "hmc"
+    assert row.difference_q50 == pytest.approx((pick(table).set_index("image").k_lrp - base).median(), rel=1e-4)
+
+
+def test_manifest_says_how_it_was_run(found, kept):
+    manifest = json.loads((kept / "manifest.json").read_text())
+    assert manifest["again"] == "holdfast reproduce BE-F3 --scale smoke"
+    assert manifest["studies"]["BE-F3"]["seconds"] == found.times["BE-F3"]
+    assert {"torch", "numpy", "python", "holdfast"} <= set(manifest["versions"])
+    assert manifest["scale"]["seeds"] == [0]
+    assert "cores" in manifest["machine"]
+
+
+def test_links_of_the_kept_page_lead_somewhere(kept):
+    text = (kept / "verdicts.html").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r'href="([^"#]+)"', text) if not link.startswith("data:")]
+    assert links
+    assert all((kept / link).is_file() for link in links)
+
+
+def test_keeping_twice_gives_the_same_bytes_and_drops_what_is_gone(found, kept, tmp_path):
+    home = tmp_path / "smoke"
+    (home / "tables").mkdir(parents=True)
+    (home / "tables" / "BE-OLD.csv").write_text("old")
+    (home / "notes.md").write_text("mine")
+    assert report.keep_results(found, tmp_path) == home
+    again = contents(home)
+    assert again.pop("notes.md") == b"mine"
+    assert again == contents(kept)
+    assert sum(map(len, again.values())) < 2e6
+
+
+def test_more_than_the_limit_is_not_written(found, tmp_path, monkeypatch):
+    monkeypatch.setattr("holdfast.report.studies.keep.LIMIT", 1000)
+    with pytest.raises(ValueError, match=r"report.keep_results: \d.\d MB for .*, but at most"):
+        report.keep_results(found, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_a_reproduction_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"report.keep_results: expected a Reproduction, got dict"):
+        report.keep_results({}, tmp_path)
+
+
+def test_the_readme_is_given_the_numbers_of_the_file_once(kept, headline_numbers, tmp_path):
+    home, readme = tmp_path, tmp_path / "README.md"
+    (home / "docs").mkdir()
+    (home / "docs" / "results").symlink_to(kept.parent)
+    readme.write_text("# holdfast\n\nAbove.\n\n## Install\n\nBelow.\n")
+    headline_numbers["main"](home)
+    first = readme.read_text()
+    headline_numbers["main"](home)
+    assert readme.read_text() == first
+    assert first.startswith("# holdfast\n\nAbove.\n\n<!-- claims")
+    assert first.endswith("<!-- end of claims -->\n\n## Install\n\nBelow.\n")
+    claims = {c["id"]: c for c in json.loads((kept / "claims.json").read_text())["claims"]}
+    number = claims["BE-X1"]["numbers"][0]
+    row = next(line for line in first.splitlines() if line.startswith("| BE-X1 ")).replace("−", "-")
+    assert f"{number['corrected']['value']:+.2f} [{number['corrected']['low']:+.2f}, " in row
+    assert f"| {number['paper']:+.2f} |" in row
+    assert row.endswith(f"**{claims['BE-X1']['verdict']}** |")
+
+
+def test_without_results_the_readme_is_left_alone(headline_numbers, tmp_path):
+    with pytest.raises(SystemExit, match="There are no results"):
+        headline_numbers["main"](tmp_path)
+
+
+def test_the_numbers_of_this_readme_are_those_that_are_kept(headline_numbers):
+    readme = (HOME / "README.md").read_text(encoding="utf-8")
+    kept = [HOME / "docs" / "results" / s for s in headline_numbers["SCALES"]]
+    results = next((k for k in kept if (k / "claims.json").is_file()), None)
+    if results is None:
+        assert headline_numbers["START"] not in readme
+    else:
+        assert headline_numbers["section"](results) in readme

@@ -20,7 +20,8 @@ class Evidence(Declared):
     Attributes:
         study, panel: where it is found.
         quantity: how it is computed, see `holdfast.studies.reproduce.quantities`.
-        table, column: of the panel's tables; `other` a second column for correlations, or what `growth` is over.
+        table, column: of the panel's tables; `other` a second column for correlations, or what a trend is
+            over.
         where: labels of the rows; a list stands for one piece of evidence for each of its values.
         against: labels that the rows to compare with have instead.
         controls: labels of rows that must not do as well.
@@ -32,7 +33,7 @@ class Evidence(Declared):
 
     study: str
     panel: str
-    quantity: Literal["difference", "level", "correlation", "trend", "growth", "association"]
+    quantity: Literal["difference", "level", "correlation", "trend", "association"]
     table: str = "resilience"
     column: str = "k_lrp"
     other: str = ""

@@ -4,8 +4,6 @@
     level         mean over images of the column
     trend         mean over images of the slope of the column over the logarithm of the number of draws, or of `other`,
                   other labels that differ averaged
-    growth        mean over images of the exponent b in  column ~ draws^b, or other^b; an average of independent
-                  vectors has b = -1/2
     correlation   Spearman's correlation over images of two columns
     association   the same over all rows, for tables of networks
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1999
 FEWEST = 5  # images that a number may rest on
-TINY = 1e-12  # what counts as zero in a logarithm
 PAIR = ["seed", "image"]
 KEYS = ("treatment", "draws", "seed", "attack", "epsilon", "image")  # that tables of one study have in common
 
@@ -127,9 +124,6 @@ def _values(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -
         found = _grid(own, evidence.column).sub(_grid(rows(table, labels | evidence.against), evidence.column))
     elif evidence.quantity == "trend":
         found = _slopes_over(own, evidence.column, evidence.other) if evidence.other else _slopes(own, evidence.column)
-    elif evidence.quantity == "growth":
-        logarithm = np.log(np.maximum(own[evidence.column], TINY))
-        found = _slopes_over(own.assign(logarithm=logarithm), "logarithm", evidence.other or "draws")
     else:
         found = _grid(own, evidence.column)
     found = found.dropna(axis="columns")

@@ -2,7 +2,8 @@
 
     difference    mean over images of column(where) - column(against), the same image and training seed
     level         mean over images of the column
-    trend         mean over images of the slope of the column over the logarithm of the number of draws
+    trend         mean over images of the slope of the column over the logarithm of the number of draws, or of what
+                  `over` names
     correlation   Spearman's correlation over images of two columns
 
 Intervals are bootstrap intervals over images, and over training seeds as well where there are several. Where a table
@@ -117,7 +118,7 @@ def _values(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -
     if evidence.quantity == "difference":
         found = _grid(own, evidence.column).sub(_grid(rows(table, labels | evidence.against), evidence.column))
     elif evidence.quantity == "trend":
-        found = _slopes(own, evidence.column)
+        found = _slopes(own, evidence.column, evidence.over)
     else:
         found = _grid(own, evidence.column)
     found = found.dropna(axis="columns")
@@ -138,12 +139,14 @@ def _grid(own: "DataFrame", column: str) -> "DataFrame":
     return own.pivot(index="seed", columns="image", values=column).astype(float)
 
 
-def _slopes(own: "DataFrame", column: str) -> "DataFrame":
-    counts = np.sort(own.draws.unique())
-    if len(counts) < 2:
-        raise NotThere("a trend needs several numbers of draws")
-    x = np.log(counts) - np.log(counts).mean()
-    grids = [_grid(own[own.draws == n], column) for n in counts]
+def _slopes(own: "DataFrame", column: str, over: str) -> "DataFrame":
+    if over not in own.columns:
+        raise NotThere(f"there is no column {over!r}")
+    steps = np.sort(own[over].unique())
+    if len(steps) < 2 or steps[0] <= 0:
+        raise NotThere(f"a trend needs several values of {over}, all above 0")
+    x = np.log(steps) - np.log(steps).mean()
+    grids = [_grid(own[own[over] == n], column) for n in steps]
     return sum(weight * grid for weight, grid in zip(x / (x @ x), grids, strict=True))
 
 
@@ -157,9 +160,13 @@ def _mean(values: "DataFrame") -> Estimate:
 
 
 def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
-    """Both columns `[2, images]`, each averaged over the training seeds."""
+    """Both columns `[2, images]` of the images that have both, each averaged over the training seeds."""
     own = _only(evidence, rows(table, labels))
-    return np.stack([_grid(own, c).mean(axis=0).to_numpy() for c in (evidence.column, evidence.other)])
+    pairs = np.stack([_grid(own, c).mean(axis=0).to_numpy() for c in (evidence.column, evidence.other)])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if pairs.shape[1] < FEWEST:
+        raise NotThere(f"there are only {pairs.shape[1]} such images")
+    return pairs
 
 
 def _correlation(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:

@@ -94,13 +94,18 @@ def _finding(evidence: Evidence, number: Mapping[str, Any], p: float | None, tab
         says = {"positive": "is not above zero", "negative": "is not below zero", "zero": "is not zero"}
         return Finding(evidence, published, own, controls, "does not hold", f"the number {says[evidence.expect]}.")
     reasons = []
-    if evidence.paper and evidence.expect != "zero" and own.value / evidence.paper < HALF:
+    if _is_claimed(evidence.expect, evidence.paper) and own.value / evidence.paper < HALF:
         reasons.append("it is less than half of the paper's")
     equal = [name for name, _, above in controls if not above]
     if equal:
         reasons.append(f"{' and '.join(equal)} {'do' if len(equal) > 1 else 'does'} as well")
     verdict: Verdict = "holds weaker" if reasons else "holds"
     return Finding(evidence, published, own, controls, verdict, f"{'; '.join(reasons)}." if reasons else "")
+
+
+def _is_claimed(expect: str, paper: float | None) -> bool:
+    """Whether the paper's own number lies on the side that is claimed; not every one does."""
+    return paper is not None and (paper > 0 if expect == "positive" else expect == "negative" and paper < 0)
 
 
 def _is_there(evidence: Evidence, own: Estimate, p: float | None) -> bool:

@@ -13,7 +13,7 @@ from holdfast.attacks import Attacked
 from holdfast.data import Split
 from holdfast.diagnostics import Diagnosis, Probe
 from holdfast.diagnostics.chains import chains_of
-from holdfast.diagnostics.diagnosis import differences
+from holdfast.diagnostics.findings import differences
 from holdfast.ensemble import Ensemble
 from holdfast.studies.codecs import JsonCodec
 from holdfast.studies.main_job.explain import RULE

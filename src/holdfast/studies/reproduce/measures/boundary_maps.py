@@ -67,7 +67,8 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
 def searched(study: Study, panel: Panel, settled: Settled, search: str = "boundary") -> Iterator[Searched]:
     """The treatments of a panel with their boundary points.
 
-    The networks are given, or trained once: there is one seed, the first of the scale.
+    The networks are given, or trained once: there is one seed, the first of the scale. A search that the preset does
+    not know is left out.
 
     Args:
         study, panel, settled: what is asked for.
@@ -76,12 +77,12 @@ def searched(study: Study, panel: Panel, settled: Settled, search: str = "bounda
     seed = settled.scale.seeds[0]
     for treatment in panel.treatments:
         labels = {"study": study.id, "data": panel.data, "network": panel.network, "treatment": treatment}
-        if skipped(settled, **labels):
+        meaning = settled.of("attack", **labels, attack=search)
+        if skipped(settled, **labels) or "function" not in meaning:
             continue
         count = settled.of("measure", measure=study.measure, **labels).get("points", settled.scale.points)
         points = {"data": settled.data(panel.data), "points": count, "draws": None, "pick": settled.preset.pick}
         ensemble = fit(settled, **labels, seed=seed)
-        meaning = settled.of("attack", **labels, attack=search)
         boundary = Cell("boundary", points | {"search": meaning, "seed": seed}, {"ensemble": ensemble})
         explain = settled.of("explain", **labels, rule="boundary")
         yield Searched({"treatment": treatment, "seed": seed}, points, ensemble, boundary, explain)

@@ -19,12 +19,12 @@ COLOURS = "RdBu_r"
 
 
 def map_sheet(names: "Sequence[str]", table: "DataFrame", text: str) -> Plot | None:
-    """Maps of a table with `value` by pixel; None where their shape is not known. Each has a scale of its own."""
+    """Maps of a table with `value` by pixel, each with its own scale below it; None where their shape is not known."""
     over = next((c for c in ("explanation", "draws") if c in table.columns), "")
     columns, described = present(table, over), []
     lines = [(t, e) for t in ordered(table.treatment) for e in present(table, "example")]
     first = 1 if "image_value" in table.columns else 0
-    with panel(0.5 + min(0.95, 4.2 / (first + len(columns))) * len(lines)) as (figure, axes):
+    with panel(0.5 + min(1.05, 4.4 / (first + len(columns))) * len(lines)) as (figure, axes):
         axes.remove()
         grid = figure.subplots(len(lines), first + len(columns), squeeze=False, gridspec_kw={"wspace": 0.03})
         for (treatment, example), tiles in zip(lines, grid):
@@ -35,6 +35,7 @@ def map_sheet(names: "Sequence[str]", table: "DataFrame", text: str) -> Plot | N
                 if values is not None:
                     limit = float(abs(values).max())
                     tile.imshow(values / (limit or 1), cmap=COLOURS, vmin=-1, vmax=1, interpolation="nearest")
+                    tile.set_xlabel(f"±{short(limit)}", fontsize=8.5, color=light("muted"), labelpad=2)
                     described.append(f"{treatment_title(treatment)}, {column}: largest {short(limit)}")
             image = _grid(own, "image_value") if first else None
             if image is not None:

@@ -22,7 +22,6 @@ from holdfast.studies.engine.store import NotFinished, Store
 State = Literal["reused", "computed", "failed", "waiting"]
 PAUSES = (0.2, 5.0)  # seconds between rounds in which nothing was finished: the first, and the longest
 PATIENCE = 8  # broken rounds without a cell finished, before the study is given up
-MEANT = (ValueError, TypeError, OSError, ArithmeticError, NotImplementedError, RuntimeError, LookupError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -73,13 +72,17 @@ def execute(
     progress = _Progress(store, list(in_order(cells)), report)
     idle = broken = 0
     while left := progress.left():
-        before = len(progress.ended)
-        try:
-            for outcome in _round(store, left, jobs):
-                progress.end(outcome)
-        except Exception as error:  # the workers' or the scheduler's: `attempt` hands over what cells raise
-            broken = broken + 1 if len(progress.ended) == before else 0
-            _say(error, len(progress.left()), broken)
+        before, outcomes = len(progress.ended), _round(store, left, jobs)
+        while True:
+            try:
+                outcome = next(outcomes)
+            except StopIteration:
+                break
+            except Exception as error:  # the workers' or the scheduler's: `attempt` hands over what cells raise
+                broken = broken + 1 if len(progress.ended) == before else 0
+                _say(error, len(progress.left()), broken)
+                break
+            progress.end(outcome)
         idle = idle + 1 if len(progress.ended) == before else 0
         if idle:
             time.sleep(min(PAUSES[0] * 2 ** (idle - 1), PAUSES[1]))
@@ -98,7 +101,7 @@ def attempt(store: Store, cell: Cell) -> Outcome:
         return Outcome(cell, "computed", store.compute(cell))
     except (BlockingIOError, NotFinished):
         return Outcome(cell, "waiting")  # for another process, or for a damaged need to be computed again
-    except MEANT as error:
+    except Exception as error:  # whatever it is, other cells can go on
         message = f"{type(error).__name__}: {error}"
         return Outcome(cell, "failed", message=message, details=traceback.format_exc())
     finally:

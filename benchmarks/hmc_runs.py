@@ -2,8 +2,10 @@
 
 Full-batch HMC of `fc2` 512 on all 60,000 training images with the preset `cpu-hour`, one process per chain; with
 `--network conv --width 16 --images 1000 --preset smoke` that of a small convolutional network on the first 1,000. A run
-that is stopped goes on when called again with the same folder. At the end `results/hmc/NAME.json` gets the settings,
-the diagnostics, the accuracies and the chains' agreement; `benchmarks.hmc` reads it.
+that is stopped goes on when called again with the same folder; with `--finished` it ends with the draws it has.
+At the end the folder gets the bank, for `holdfast diagnose FOLDER/bank.safetensors --data NAME`, and
+`results/hmc/NAME.json` the settings, the diagnostics, the accuracies and the chains' agreement, which `benchmarks.hmc`
+reads.
 """
 
 import argparse
@@ -36,6 +38,7 @@ def main() -> None:
     parser.add_argument("--preset", default="cpu-hour")
     parser.add_argument("--draws", type=int, help="of each chain, in place of the preset's")
     parser.add_argument("--mass", choices=("prior", "kron_in"))
+    parser.add_argument("--finished", action="store_true", help="take the draws that all chains have, and no more")
     options = parser.parse_args()
     dataset = data.load(options.name, download=False)
     train = dataset.train[: options.images]
@@ -45,16 +48,20 @@ def main() -> None:
     network = networks.normalised(network, float(x.mean()), float(x.std()))
     name = options.name if options.network == "fc2" else f"{options.name}-{options.network}"
     folder = options.folder or ROOT / "runs" / "hmc" / name
+    if options.finished:
+        options.draws = min(len(list(chain.glob("draw-*.safetensors"))) for chain in folder.glob("chains-*"))
     begun = time.time()
     chosen = {"preset": options.preset, "draws": options.draws, "mass": options.mass}
     ensemble = hmc(network, train, seed=0, folder=folder, **chosen)
+    ensemble.save(folder / "bank.safetensors", data={"name": dataset.name, "checksum": dataset.checksum})
     starts = Ensemble.load(folder / "start.safetensors", network)
     record = {
         "command": f"python -m benchmarks.hmc_runs {options.name} "
-        + " ".join(f"--{k} {v}" for k, v in vars(options).items() if v and k not in ("name", "folder")),
+        + " ".join(f"--{k} {v}" for k, v in vars(options).items() if v and k not in ("name", "folder", "finished")),
         **summary(ensemble, starts, dataset),
     }
-    record["seconds_of_this_call"] = round(time.time() - begun, 1)
+    if not options.finished:  # those that drew them are not known
+        record["seconds_of_this_call"] = round(time.time() - begun, 1)
     RECORDS.mkdir(parents=True, exist_ok=True)
     (RECORDS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({k: v for k, v in record.items() if k != "history"}, indent=1))

@@ -43,8 +43,8 @@ def section(results: Path) -> str:
         "| claim | | paper | as published | corrected | verdict |", "|---|---|---|---|---|---|",
         *map(row, found["claims"]), "",
         f"Scale `{results.name}`: {scale['points']} test images, {len(scale['seeds'])} training seed"
-        f"{'s' if len(scale['seeds']) > 1 else ''}. The first number of each claim, with its 95 % interval over images; "
-        f"[all numbers and figures](docs/results/{results.name}), again by `{manifest['again']}`.", "", END,
+        f"{'s' if len(scale['seeds']) > 1 else ''}. The first number of each claim, with its 95 % interval; "
+        f"[all of them](docs/results/{results.name}), again by `{manifest['again']}`.", "", END,
     ]  # fmt: skip
     return "\n".join(lines)
 

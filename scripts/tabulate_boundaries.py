@@ -37,9 +37,9 @@ is multiplied by. Integrated gradients from black carry the factor `x`: where th
 it, as on `placed`, that factor finds it without help; with the factor `1 - x` (from white) they look away from it. BIG
 carries the factor `x - x*`, which is parallel to the boundary's normal: where the boundary is near, BIG comes close to
 the square of the gradient. Compare it with the rows "gradients alone" (no factor), "BIG's gradients x input" (the
-factor of integrated gradients) and "saliency squared" (no search at all). The positive percentage of BIG is near 1 for
-the same reason, whatever the network; a map has to beat noise, edges, centre and brightness on a score before the score
-says anything.
+factor of integrated gradients) and "saliency squared": where BIG is not told apart from the latter, the search for the
+boundary has added nothing to where the map points. The positive percentage of BIG is near 1 for the same reason,
+whatever the network; a map has to beat noise, edges, centre and brightness on a score before the score says anything.
 """
 
 

@@ -119,7 +119,7 @@ def table_of(slope: float, noise: float = 0.0) -> pd.DataFrame:
 
 def test_trend_over_another_label_averages_the_rest():
     given = dict(study="x", panel="x", table="t", column="value", expect="negative")
-    evidence = Evidence(quantity="trend", other="width", **given)
+    evidence = Evidence(quantity="trend", over="width", **given)
     assert estimate(evidence, {"t": table_of(-0.7)}).value == pytest.approx(-0.7)
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.memory import DEFAULT, Memory
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -21,6 +23,10 @@ Examples:
 `holdfast reproduce BE-F3 GA-T1 --scale laptop --data-dir ~/data --jobs 2` · two figures on all training images
 
 `holdfast reproduce all --scale smoke` · everything
+
+`holdfast reproduce all --scale paper --cluster tcp://head:8786` · on the workers of a Dask cluster
+
+`holdfast reproduce all --scale paper --slurm partition=gpu,gpus_per_node=1 --jobs 20` · in an array of SLURM jobs
 """
 MARKS = {"holds": "green", "holds weaker": "yellow", "does not hold": "red", "untestable": "dim"}
 
@@ -32,6 +38,16 @@ def reproduce(
     preset: Annotated[str, typer.Option(help="`published`, `corrected`, or `both`.")] = "both",
     scale: Annotated[str, typer.Option(help="`smoke`, `laptop` or `paper`.")] = "smoke",
     jobs: Annotated[int, typer.Option(help="Processes at work; -1 for one per core.")] = -1,
+    cluster: Annotated[
+        str | None, typer.Option(help="Scheduler of a Dask cluster whose workers compute, such as `tcp://host:8786`.")
+    ] = None,
+    slurm: Annotated[
+        str | None,
+        typer.Option(
+            help="Compute in an array of `--jobs` SLURM jobs, with settings such as `partition=gpu,time=240`."
+        ),
+    ] = None,
+    memory: Memory = DEFAULT,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the data files.")] = None,
     run: Annotated[
         Path | None, typer.Option(help="Run folder: results are kept there and reused. Default runs/reproduce-SCALE.")
@@ -46,6 +62,7 @@ def reproduce(
     A call with the same settings reuses what is finished; so does a call after an interruption.
     """
     import time
+    from contextlib import ExitStack
 
     from rich.console import Console
     from rich.markup import escape
@@ -54,22 +71,36 @@ def reproduce(
     if not figures:
         _list(console)
         return
+    from joblib import cpu_count
+
     from holdfast import report
+    from holdfast.machine import memory_limit, working_memory
     from holdfast.studies.engine import Context, Store
+    from holdfast.studies.engine.machines import dask_workers, slurm_workers
+    from holdfast.studies.reproduce.plan import plan
     from holdfast.studies.reproduce.rules import PRESETS
     from holdfast.studies.reproduce.run import reproduce as run_studies
     from holdfast.studies.reproduce.study import studies, study_of
 
     if preset not in (*PRESETS, "both"):
         raise ValueError(f"reproduce: --preset must be published, corrected or both, got {preset!r}.")
+    if slurm and cluster:
+        raise ValueError("reproduce: give --cluster or --slurm, not both.")
+    memory_limit(memory)  # before any work
     chosen = list(studies().values()) if figures == ["all"] else [study_of(name) for name in dict.fromkeys(figures)]
-    store = Store(run or Path(f"runs/reproduce-{scale}"), Context(data_dir=data_dir))
+    presets = PRESETS if preset == "both" else (preset,)
+    processes = 1 if slurm or cluster else cpu_count() if jobs == -1 else jobs
+    room = working_memory(memory, processes)
+    store = Store(run or Path(f"runs/reproduce-{scale}"), Context(data_dir=data_dir, memory=room))
     start = time.perf_counter()
-    with _Progress(console) as progress:
-        found = run_studies(
-            chosen, store, scale=scale, presets=PRESETS if preset == "both" else (preset,), jobs=jobs,
-            report=progress.report,
-        )  # fmt: skip
+    with ExitStack() as stack:
+        if slurm:
+            cells = [cell for part in plan(chosen, scale, presets) for cell in part.cells]
+            slurm_workers(store, cells, count=max(1, jobs), settings=_slurm(slurm))
+        elif cluster:
+            stack.enter_context(dask_workers(cluster))
+        progress = stack.enter_context(_Progress(console))
+        found = run_studies(chosen, store, scale=scale, presets=presets, jobs=processes, report=progress.report)
     _tell(console, found)
     page = report.write_verdicts(found, store.path)
     if keep is not None:
@@ -79,6 +110,19 @@ def reproduce(
     console.print(f"The verdicts, and every figure: [bold]{escape(str(page))}[/]", highlight=False)
     if progress.failed:
         raise ValueError(f"reproduce: {progress.failed} cells failed; what did not need them is kept.")
+
+
+def _slurm(given: str) -> dict[str, str | int]:
+    """What submitit takes, from `partition=gpu,time=240`: `time` is in minutes, the rest are SLURM's own settings."""
+    settings: dict[str, str | int] = {}
+    for pair in given.split(","):
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip().isidentifier() or not value.strip():
+            raise ValueError(f"reproduce: --slurm takes settings such as 'partition=gpu,time=240', got {pair!r}.")
+        number = value.strip()
+        key = "timeout_min" if name.strip() == "time" else f"slurm_{name.strip()}"
+        settings[key] = int(number) if number.isdigit() else number
+    return settings
 
 
 class _Progress:

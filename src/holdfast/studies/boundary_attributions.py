@@ -150,7 +150,7 @@ def boundary_attributions(
         seed: of the search, the noise and the intervals.
 
     >>> list(METHODS)[:4]
-    ['BIG', 'BIG of the lead', 'BSM', 'BSM as published']
+    ['BIG', 'BIG of the lead', 'BIG, gradients alone', "BIG's gradients x input"]
     """
     call = "boundary_attributions"
     where = getattr(split, region, None) if region in ("masks", "boxes") else None

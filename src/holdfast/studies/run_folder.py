@@ -12,7 +12,9 @@ computed anew. Every write is atomic: a file is either whole or absent, and a re
 
 Any number of processes may work in one folder, on one machine or on several that share the disk. Each stage is locked
 while it is computed: who comes second waits, and reads what the first one wrote. The lock is the operating system's: it
-ends with the process, however that ends.
+ends with the process, however that ends. While it holds a lock a process touches the lock's file every few seconds; one
+that has not done so for long, because it is frozen or its machine is cut off, is not waited for any more. Should it go
+on later, it writes what is there already.
 """
 
 import hashlib
@@ -21,10 +23,11 @@ import os
 import platform
 import secrets
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -46,11 +49,16 @@ from holdfast.studies.manifest import (
 Value = TypeVar("Value")
 ROOT_FILES = ("ensemble.py", "bank_file.py", "budget.py", "tiles.py")
 version = cache(metadata.version)  # a millisecond for each package, and a stage asks for several
+PATIENCE = 300.0  # seconds
 NUMERICS = ("torch", "numpy", "scipy")  # another version of these makes a new key
 
 
 class DamagedArtifact(UserWarning):
     """A file of a run is not what its record says; it is computed again."""
+
+
+class Frozen(UserWarning):
+    """A process holds a lock and shows no sign of life; it is not waited for."""
 
 
 class Waiting(UserWarning):
@@ -71,14 +79,21 @@ class RunFolder:
     Args:
         path: the folder; made if need be.
         report: called with a stage's name and its seconds when it ends, or None when it was reused.
+        patience: seconds without a sign of life after which a process that holds a lock is not waited for.
 
     Raises:
         OSError: the folder cannot be written.
         ValueError: the folder is of a later version of holdfast.
     """
 
-    def __init__(self, path: str | os.PathLike, report: Callable[[str, float | None], None] | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        report: Callable[[str, float | None], None] | None = None,
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.path, self.patience = Path(path), patience
         self.report = report or (lambda stage, seconds: None)
         self.reused: list[str] = []
         self._records: dict[str, Mapping[str, Any]] = {}
@@ -155,14 +170,35 @@ class RunFolder:
         try:
             lock.acquire(timeout=0.2 if wait else 0)
         except Timeout:
+            if self._is_frozen(lock.lock_file):
+                warnings.warn(f"the process that computes {name} is frozen; not waiting for it.", Frozen, stacklevel=4)
+                yield
+                return
             if not wait:
                 raise BlockingIOError(f"another process is computing {name} in {self.path}.") from None
             warnings.warn(f"another process is computing {name} in {self.path}; waiting for it.", Waiting, stacklevel=4)
-            lock.acquire()
+            while not lock.is_locked:
+                with suppress(Timeout):
+                    lock.acquire(timeout=self.patience / 10)
+                if not lock.is_locked and self._is_frozen(lock.lock_file):
+                    yield
+                    return
+        with _signs_of_life(Path(lock.lock_file), self.patience / 10):
+            try:
+                yield
+            finally:
+                lock.release()
+
+    def _is_frozen(self, lock: str) -> bool:
+        """Whether the lock's file is old, and stays so for a moment: who has just taken it touches it at once."""
+        age = lambda: time.time() - os.stat(lock).st_mtime
         try:
-            yield
-        finally:
-            lock.release()
+            if age() <= self.patience:
+                return False
+            time.sleep(min(1.0, self.patience / 10))
+            return age() > self.patience
+        except FileNotFoundError:
+            return False
 
     def _finished(self, name: str, key: str, codec: Codec[Value], *, warn: bool = False) -> Artifact[Value] | None:
         """The stage as it lies there, if it is the one wanted, and whole."""
@@ -221,7 +257,7 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             return self._older.get(name)
         except ValueError as error:
-            warnings.warn(f"{error} It is computed again.", DamagedArtifact, stacklevel=4)
+            warnings.warn(f"{error.__cause__} It is computed again.", DamagedArtifact, stacklevel=4)
             return None
 
     def _check_writable(self) -> None:
@@ -246,6 +282,26 @@ class RunFolder:
         except ValueError as error:
             warnings.warn(f"{error} The run starts afresh.", DamagedArtifact, stacklevel=3)
             return fresh
+
+
+@contextmanager
+def _signs_of_life(file: Path, every: float) -> Iterator[None]:
+    """Touch a file now and then."""
+    done = threading.Event()
+
+    def touch() -> None:
+        while not done.is_set():
+            with suppress(OSError):
+                os.utime(file)
+            done.wait(every)
+
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager

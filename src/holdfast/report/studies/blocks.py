@@ -102,7 +102,7 @@ def _block(found: Reproduction, study: Study, claims: list[Claim], folder: Path 
         sliders=sliders if drawn else Sliders(),
         panels=panels,
         caption=picture.CAPTION if drawn else table.CAPTION,
-        treatments=[t for t in treatments if picture.BASE_SHOWN or t != BASE] if drawn else [],
+        treatments=[t for t in treatments if picture.LEGEND == "all" or t != BASE] if drawn and picture.LEGEND else [],
         claims=[c for c in claims if c.id in judged and any(e.study == study.id for e in c.evidence)],
         files=_files(study, folder),
         command=f"holdfast reproduce {study.id} --preset {presets} --scale {found.scale}",
@@ -126,8 +126,9 @@ def _panel(
     sheet = Sheet(study, panel, tables, sliders, tuple(e for e in evidence if e.panel == panel.title))
     here = facts.settled(found).data(panel.data)
     stands = f" in place of {data_title(panel.data)}" if here != panel.data else ""
-    rows = picture_of(study).draw(sheet)
-    numbers = table.means(sheet, **(sliders.own if sliders.sliders else {}))
+    picture = picture_of(study)
+    rows = picture.draw(sheet)
+    numbers = table.means(sheet, **(sliders.own if sliders.sliders else {})) if picture.IN_NUMBERS else []
     return PanelBlock(panel, f"{data_title(here)}{stands}, {panel.network}", rows, missing, numbers)
 
 

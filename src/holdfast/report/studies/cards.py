@@ -96,6 +96,8 @@ def headline(found: Reproduction, shown: Sequence[Card]) -> str:
     """What became of the claims, in two sentences."""
     if not shown:
         return f"No claim rests on what was run: {listing(s.id for s in found.studies)}."
+    if all(card.state == "not run" for card in shown):
+        return f"None of the papers' claims rests on what was run: {listing(s.id for s in found.studies)}."
     count = Counter(card.state for card in shown)
     parts = [f"{NUMBERS[n] if n < len(NUMBERS) else n} {STATES[s][2 if n == 1 else 3]}" for s, n in _in_order(count)]
     papers = len({card.claim.paper for card in shown})

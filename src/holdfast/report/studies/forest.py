@@ -115,7 +115,7 @@ def _axis(evidence: Evidence) -> str:
     if set(evidence.against) == {"treatment"}:
         against = the(treatment_title(evidence.against["treatment"]))
     words = {"column": column_title(evidence.column), "other": column_title(evidence.other), "against": against}
-    return AXES[evidence.quantity].format(**words)
+    return AXES.get(evidence.quantity, f"{{column}}: {evidence.quantity}").format(**words)
 
 
 def _numbers(axes: object, y: float, finding: Finding, controls: bool) -> None:

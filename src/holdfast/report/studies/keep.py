@@ -18,6 +18,7 @@ from holdfast.report.studies import facts
 from holdfast.report.studies.blocks import blocks
 from holdfast.report.studies.cards import Card, cards, headline
 from holdfast.report.studies.page import FILE, page_text
+from holdfast.report.studies.pictures import picture_of
 from holdfast.report.studies.summary import summary
 from holdfast.studies.reproduce.quantities import Estimate
 from holdfast.studies.reproduce.run import Reproduction
@@ -87,9 +88,10 @@ def _tables(found: Reproduction) -> "Iterator[tuple[str, DataFrame]]":
     import pandas
 
     rows: dict[str, list[DataFrame]] = {}
+    said = {s.id for s in found.studies if picture_of(s).IN_NUMBERS}
     for (study, panel, preset), tables in found.tables.items():
         for name, table in tables.items():
-            if not table.empty:
+            if study in said and not table.empty:
                 means = summary(table)
                 means.insert(0, "preset", preset)
                 means.insert(0, "panel", panel)

@@ -15,12 +15,20 @@ _TREATMENTS = {
     "deep_ensemble": ("Deep ensemble", 3),
     "noise_grad": ("NoiseGrad", 4),
     "loud": ("Logits × 100", 5),
+    "prior_draws": ("Prior draws", 5),
+    "sgd": ("SGD", 0),
+    "standard": ("Standard", 0),
+    "robust": ("Robust", 1),
 }
 _DATA = {
     "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR-10",
     "fashion-mini": "embedded Fashion-MNIST", "half-moons": "half moons",
 }  # fmt: skip
-LABELS = ("data", "network", "treatment", "attack", "rule", "layer", "epsilon", "draws", "k", "seed", "image", "panel")
+LABELS = (
+    "data", "network", "treatment", "attack", "rule", "layer", "epsilon", "draws", "k", "seed", "image", "panel",
+    "width", "depth", "train", "warm_up", "learning_rate", "epochs", "step", "trajectory", "spread", "level", "example",
+    "member",
+)  # fmt: skip
 
 
 def treatment_title(name: str) -> str:

@@ -62,7 +62,7 @@ def page_text(found: Reproduction, shown: list[Card], drawn: list[Block]) -> str
         title="The papers, claim by claim" if several else f"The claims of paper {found.studies[0].paper}, one by one",
         description=said,
         version=versions()["holdfast"],
-        sections=SECTIONS,
+        sections=[s for s in SECTIONS if s.anchor != "claims" or any(c.judgement for c in shown)],
         scripts=("page.js", "studies/sliders.js"),
         found=found,
         headline=said,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CONTROL = "random_noise"
+VANISHES = 20  # how much wider one axis must be for another not to follow it
 PAIR = ("attack", "rule", "layer", "epsilon", "draws", "k", "seed", "image")
 
 
@@ -22,10 +23,10 @@ def differences(table: "DataFrame", column: str = "k_lrp", base: str = BASE) -> 
     >>> differences(pandas.DataFrame(rows)).difference.tolist()
     [0.5]
     """
-    if table.empty or column not in table.columns or base not in set(table.treatment):
+    if table.empty or not {column, "image", "treatment"} <= set(table.columns):
         return table.iloc[:0].assign(difference=[])
     keys = [c for c in PAIR if c in table.columns]
-    own = table[table.treatment == base][[*keys, column]].rename(columns={column: "base"})
+    own = table[table.treatment == base].groupby(keys)[column].mean().rename("base").reset_index()
     found = table[table.treatment != base].merge(own, on=keys, how="inner")
     return found.assign(difference=found[column] - found["base"]).dropna(subset="difference")
 
@@ -48,3 +49,18 @@ def quantiles(values: "ndarray") -> list[float] | None:
     import numpy as np
 
     return np.quantile(values, QUANTILES).tolist() if len(values) else None
+
+
+def shared(spans: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Limits of the axes of drawings that stand side by side: the same, unless one would vanish in the other's.
+
+    >>> shared({"a": (0.0, 1.0), "b": (-1.0, 0.5)})["a"] == shared({"a": (0.0, 1.0), "b": (-1.0, 0.5)})["b"]
+    True
+    >>> shared({"a": (0.0, 1.0), "b": (0.0, 1e-9)})["b"][1] < 1e-8
+    True
+    """
+    widths = [high - low for low, high in spans.values()]
+    if widths and max(widths) <= VANISHES * min(widths):
+        ends = min(low for low, _ in spans.values()), max(high for _, high in spans.values())
+        spans = dict.fromkeys(spans, ends)
+    return {k: (low - 0.04 * (high - low or 1), high + 0.04 * (high - low or 1)) for k, (low, high) in spans.items()}

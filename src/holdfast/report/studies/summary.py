@@ -8,7 +8,7 @@ from holdfast.report.studies.rows import QUANTILES, differences
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SINGLE = ("seed", "image")  # labels over which means are taken
+SINGLE = ("seed", "image", "member")  # labels over which means are taken
 NO_VALUE = ("label", "clean_predicted", "predicted")  # classes: their mean says nothing
 
 

@@ -4,7 +4,7 @@ Settings: data, train, network (name and arguments), `fit` (function and argumen
 
     of            the function is given the ensemble that the cell needs under this name instead of network and data
     initial       the same, but as the point where the fit begins; the network is that ensemble's
-    checkpoint    no fit: the published checkpoint of that name
+    checkpoint    no fit: the network of that name that comes with the package, or the published one
     standardise   the fit sees images of mean 0 and variance 1, which the first layer takes up afterwards
 """
 
@@ -28,7 +28,7 @@ def compute(settings: Mapping[str, Any], needs: Mapping[str, Any], context: Cont
     if "of" in needs:
         return call(fit, needs["of"], seed=settings["seed"])
     if "checkpoint" in fit:
-        return Ensemble.from_networks(networks.load_published(fit["checkpoint"], context.data_dir))
+        return _checkpoint(fit["checkpoint"], context)
     data, train = dataset_of(settings, context), training_images(settings, context)
     if "initial" in needs:
         network = needs["initial"].network
@@ -37,6 +37,12 @@ def compute(settings: Mapping[str, Any], needs: Mapping[str, Any], context: Cont
     given = {"seed": settings["seed"], "memory": context.memory, "folder": context.scratch, "processes": 1}
     wanted = settings["fit"].get("standardise", False)
     return fit_standardised("fit", network, train, wanted, lambda inner: call(fit, inner, train, **given))
+
+
+def _checkpoint(name: str, context: Context) -> Ensemble:
+    if name in networks.TRAINED:
+        return networks.load_trained(name)
+    return Ensemble.from_networks(networks.load_published(name, context.data_dir))
 
 
 def _network(settings: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -4,20 +4,24 @@ joblib hands out the cells in rounds. A round offers every cell that is not fini
 leaves a cell for the next round where something it needs is not finished, or another worker or machine is at it. The
 scheduler carries names and settings only: results are read from the store and written to it. Each cell runs on one
 thread, so that the number of processes does not change a single bit of what it finds.
+
+A worker that dies takes the cell in flight with it and nothing else: the round ends, and the next one offers again
+what is left. So it is with a scheduler that goes away, or a network that is cut.
 """
 
 import time
 import traceback
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from holdfast.studies.engine.cell import Cell, in_order
 from holdfast.studies.engine.store import NotFinished, Store
 
 State = Literal["reused", "computed", "failed", "waiting"]
-PAUSE = 0.2  # seconds between rounds in which nothing could be done, while others are at work
-MEANT = (ValueError, TypeError, OSError, ArithmeticError, NotImplementedError, RuntimeError, LookupError)
+PAUSES = (0.2, 5.0)  # seconds between rounds in which nothing was finished: the first, and the longest
+PATIENCE = 8  # broken rounds without a cell finished, before the study is given up
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class Outcome:
     details: str = ""
 
 
+class Retried(UserWarning):
+    """Workers were lost; what they were computing is offered again."""
+
+
 def execute(
     store: Store,
     cells: Iterable[Cell],
@@ -57,18 +65,68 @@ def execute(
 
     Returns:
         The outcome of every cell. A cell that needs a failed one has failed too; all others are finished.
-    """
-    from joblib import Parallel, delayed
 
+    Raises:
+        RuntimeError: workers were lost again and again and nothing was finished in between.
+    """
     progress = _Progress(store, list(in_order(cells)), report)
-    with Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="all", batch_size=1) as parallel:
-        while left := progress.left():
-            before = len(progress.ended)
-            for outcome in parallel(delayed(attempt)(store, cell) for cell in left):
-                progress.end(outcome)
-            if len(progress.ended) == before:
-                time.sleep(PAUSE)
+    idle = broken = 0
+    while left := progress.left():
+        before, outcomes = len(progress.ended), _round(store, left, jobs)
+        while True:
+            try:
+                outcome = next(outcomes)
+            except StopIteration:
+                break
+            except Exception as error:  # the workers' or the scheduler's: `attempt` hands over what cells raise
+                broken = broken + 1 if len(progress.ended) == before else 0
+                _say(error, len(progress.left()), broken)
+                break
+            progress.end(outcome)
+        idle = idle + 1 if len(progress.ended) == before else 0
+        if idle:
+            time.sleep(min(PAUSES[0] * 2 ** (idle - 1), PAUSES[1]))
     return progress.outcomes
+
+
+def attempt(store: Store, cell: Cell) -> Outcome:
+    """Compute one cell if that can be done now."""
+    import torch
+
+    if not all(store.has(need) for need in cell.needs.values()):
+        return Outcome(cell, "waiting")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return Outcome(cell, "computed", store.compute(cell))
+    except (BlockingIOError, NotFinished):
+        return Outcome(cell, "waiting")  # for another process, or for a damaged need to be computed again
+    except Exception as error:  # whatever it is, other cells can go on
+        message = f"{type(error).__name__}: {error}"
+        return Outcome(cell, "failed", message=message, details=traceback.format_exc())
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _round(store: Store, left: list[Cell], jobs: int) -> Iterator[Outcome]:
+    """Offer every cell once. Where the backend can, outcomes come as they are there, else at the end of the round."""
+    from joblib import Parallel, delayed
+    from joblib.parallel import get_active_backend
+
+    settings: dict[str, Any] = {"n_jobs": jobs, "pre_dispatch": "all", "batch_size": 1}
+    if getattr(get_active_backend()[0], "supports_return_generator", False):
+        settings["return_as"] = "generator_unordered"
+    yield from Parallel(**settings)(delayed(attempt)(store, cell) for cell in left)
+
+
+def _say(error: Exception, left: int, broken: int) -> None:
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
+    if broken > PATIENCE:
+        raise RuntimeError(
+            f"workers were lost {broken} times and nothing was finished in between ({reason}); {left} cells are left. "
+            "Where they run out of memory, ask for fewer jobs, or for less with --memory."
+        ) from error
+    warnings.warn(f"workers were lost ({reason}); {left} cells are offered again.", Retried, stacklevel=3)
 
 
 class _Progress:
@@ -103,22 +161,3 @@ class _Progress:
     @property
     def outcomes(self) -> list[Outcome]:
         return [self.ended[cell.key] for cell in self.wanted]
-
-
-def attempt(store: Store, cell: Cell) -> Outcome:
-    """Compute one cell if that can be done now."""
-    import torch
-
-    if not all(store.has(need) for need in cell.needs.values()):
-        return Outcome(cell, "waiting")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return Outcome(cell, "computed", store.compute(cell))
-    except (BlockingIOError, NotFinished):
-        return Outcome(cell, "waiting")  # for another process, or for a damaged need to be computed again
-    except MEANT as error:
-        message = f"{type(error).__name__}: {error}"
-        return Outcome(cell, "failed", message=message, details=traceback.format_exc())
-    finally:
-        torch.set_num_threads(threads)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.studies.codecs import Codec
+from holdfast.studies.run_folder import PATIENCE
 from holdfast.tiles import MEMORY
 
 
@@ -19,11 +20,13 @@ class Context:
         data_dir: folder with data files; None for $HOLDFAST_DATA and the user's cache.
         memory: budget in bytes for the work of one moment.
         scratch: folder in which a long computation may keep checkpoints; it goes when the cell is finished.
+        patience: seconds without a sign of life after which the worker of a cell counts as frozen.
     """
 
     data_dir: Path | None = None
     memory: int = MEMORY
     scratch: Path | None = None
+    patience: float = PATIENCE
 
 
 Compute = Callable[[Mapping[str, Any], Mapping[str, Any], Context], Any]  # (settings, results needed, context)

@@ -86,7 +86,7 @@ class Store:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder."""
-        return RunFolder(self.path)
+        return RunFolder(self.path, patience=self.context.patience)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self.path, self.context)

@@ -20,8 +20,8 @@ class Evidence(Declared):
     Attributes:
         study, panel: where it is found.
         quantity: how it is computed, see `holdfast.studies.reproduce.quantities`.
-        table, column: of the panel's tables; `other` a second column for correlations, or what a trend is
-            over.
+        table, column: of the panel's tables; `other` a second column for correlations.
+        over: the column whose logarithm a trend is taken over.
         where: labels of the rows; a list stands for one piece of evidence for each of its values.
         against: labels that the rows to compare with have instead.
         controls: labels of rows that must not do as well.
@@ -37,6 +37,7 @@ class Evidence(Declared):
     table: str = "resilience"
     column: str = "k_lrp"
     other: str = ""
+    over: str = "draws"
     where: Where = Field(default_factory=dict)
     against: Where = Field(default_factory=dict)
     controls: tuple[Where, ...] = ()

@@ -2,8 +2,8 @@
 
     difference    mean over images of column(where) - column(against), the same image and training seed
     level         mean over images of the column
-    trend         mean over images of the slope of the column over the logarithm of the number of draws, or of `other`,
-                  other labels that differ averaged
+    trend         mean over images of the slope of the column over the logarithm of the number of draws, or of what
+                  `over` names
     correlation   Spearman's correlation over images of two columns
     association   the same over all rows, for tables of networks
 
@@ -123,7 +123,7 @@ def _values(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -
     if evidence.quantity == "difference":
         found = _grid(own, evidence.column).sub(_grid(rows(table, labels | evidence.against), evidence.column))
     elif evidence.quantity == "trend":
-        found = _slopes_over(own, evidence.column, evidence.other) if evidence.other else _slopes(own, evidence.column)
+        found = _slopes(own, evidence.column, evidence.over)
     else:
         found = _grid(own, evidence.column)
     found = found.dropna(axis="columns")
@@ -144,25 +144,16 @@ def _grid(own: "DataFrame", column: str) -> "DataFrame":
     return own.pivot(index="seed", columns="image", values=column).astype(float)
 
 
-def _slopes(own: "DataFrame", column: str) -> "DataFrame":
-    counts = np.sort(own.draws.unique())
-    if len(counts) < 2:
-        raise NotThere("a trend needs several numbers of draws")
-    return _slope(counts, [_grid(own[own.draws == n], column) for n in counts])
-
-
-def _slopes_over(own: "DataFrame", column: str, over: str) -> "DataFrame":
-    """Of the column, averaged over rows that differ in other labels only."""
-    values = np.sort(own[over].unique())
-    if len(values) < 2:
-        raise NotThere(f"there is only one {over}")
-    mean = dict(index="seed", columns="image", values=column, aggfunc="mean")
-    return _slope(values, [own[own[over] == v].pivot_table(**mean) for v in values])
-
-
-def _slope(places: np.ndarray, grids: "list[DataFrame]") -> "DataFrame":
-    """Of grids over the logarithm of their places, image by image."""
-    x = np.log(places) - np.log(places).mean()
+def _slopes(own: "DataFrame", column: str, over: str) -> "DataFrame":
+    if over not in own.columns:
+        raise NotThere(f"there is no column {over!r}")
+    steps = np.sort(own[over].unique())
+    if len(steps) < 2 or steps[0] <= 0:
+        raise NotThere(f"a trend needs several values of {over}, all above 0")
+    x = np.log(steps) - np.log(steps).mean()
+    if over != "draws":  # rows that differ in other labels only are averaged
+        own = own.groupby([*PAIR, over], as_index=False)[column].mean()
+    grids = [_grid(own[own[over] == n], column) for n in steps]
     return sum(weight * grid for weight, grid in zip(x / (x @ x), grids, strict=True))
 
 
@@ -176,9 +167,13 @@ def _mean(values: "DataFrame") -> Estimate:
 
 
 def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
-    """Both columns `[2, images]`, each averaged over the training seeds."""
+    """Both columns `[2, images]` of the images that have both, each averaged over the training seeds."""
     own = _only(evidence, rows(table, labels))
-    return np.stack([_grid(own, c).mean(axis=0).to_numpy() for c in (evidence.column, evidence.other)])
+    pairs = np.stack([_grid(own, c).mean(axis=0).to_numpy() for c in (evidence.column, evidence.other)])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if pairs.shape[1] < FEWEST:
+        raise NotThere(f"there are only {pairs.shape[1]} such images")
+    return pairs
 
 
 def _both(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:

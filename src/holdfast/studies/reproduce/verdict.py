@@ -91,10 +91,9 @@ def _finding(evidence: Evidence, number: Mapping[str, Any], p: float | None, tab
         return Finding(evidence, published, None, (), "untestable", f"{own}.")
     controls = tuple(_controls(evidence, tables[evidence.study, evidence.panel, "corrected"]))
     if not _is_there(evidence, own, p):
-        says = {"positive": "is not above zero", "negative": "is not below zero", "zero": "is not zero"}
-        return Finding(evidence, published, own, controls, "does not hold", f"the number {says[evidence.expect]}.")
+        return Finding(evidence, published, own, controls, "does not hold", _why_not(evidence, own, p))
     reasons = []
-    if evidence.paper and evidence.expect != "zero" and own.value / evidence.paper < HALF:
+    if _is_claimed(evidence.expect, evidence.paper) and own.value / evidence.paper < HALF:
         reasons.append("it is less than half of the paper's")
     equal = [name for name, _, above in controls if not above]
     if equal:
@@ -103,11 +102,28 @@ def _finding(evidence: Evidence, number: Mapping[str, Any], p: float | None, tab
     return Finding(evidence, published, own, controls, verdict, f"{'; '.join(reasons)}." if reasons else "")
 
 
+def _is_claimed(expect: str, paper: float | None) -> bool:
+    """Whether the paper's own number lies on the side that is claimed; not every one does."""
+    return paper is not None and (paper > 0 if expect == "positive" else expect == "negative" and paper < 0)
+
+
 def _is_there(evidence: Evidence, own: Estimate, p: float | None) -> bool:
     if evidence.expect == "zero":
         return -evidence.margin <= own.low and own.high <= evidence.margin
-    beyond = own.low > 0 if evidence.expect == "positive" else own.high < 0
-    return beyond and (p is None or p < CLEAR)
+    return _beyond(evidence, own) and (p is None or p < CLEAR)
+
+
+def _beyond(evidence: Evidence, own: Estimate) -> bool:
+    return own.low > 0 if evidence.expect == "positive" else own.high < 0
+
+
+def _why_not(evidence: Evidence, own: Estimate, p: float | None) -> str:
+    if evidence.expect == "zero":
+        return f"its interval is not within {evidence.margin:g} of zero."
+    side = "above" if evidence.expect == "positive" else "below"
+    if _beyond(evidence, own):
+        return f"its interval is {side} zero, but the paired test is not clear after Holm's correction (p = {p:.2g})."
+    return f"its interval is not {side} zero."
 
 
 def _controls(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> Any:
@@ -126,7 +142,8 @@ def _together(findings: list[Finding]) -> tuple[Verdict, str]:
     if not tested:
         return "untestable", findings[0].why if findings else "no study speaks of it."
     count = {v: sum(f.verdict == v for f in tested) for v in ("holds", "holds weaker", "does not hold")}
-    summary = ", ".join(f"{n} of {len(tested)} {v}" for v, n in count.items() if n)
+    several = {"holds": "hold", "holds weaker": "hold weaker", "does not hold": "do not hold"}
+    summary = ", ".join(f"{n} of {len(tested)} {v if n == 1 else several[v]}" for v, n in count.items() if n)
     if count["holds"] == len(tested):
         return "holds", f"{summary}."
     if count["does not hold"] > len(tested) / 2:

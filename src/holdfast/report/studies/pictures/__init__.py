@@ -4,7 +4,8 @@ Each file has
 
     CAPTION             how to read it
     FIXED               labels that it shows itself, so that no slider moves them
-    BASE_SHOWN          whether the deterministic network is in the drawings, or what the others are compared with
+    LEGEND              "all" treatments, the "others" than the deterministic one, or "" for no legend
+    IN_NUMBERS          whether means of its tables say anything
     draw(sheet)         rows of drawings, each as published and as corrected
 
 A study names its picture; one that has no file is shown as a table of means.

@@ -24,7 +24,8 @@ CAPTION = (
     "the most relevant pixels stay."
 )
 FIXED = ("draws",)
-BASE_SHOWN = False
+LEGEND = "others"
+IN_NUMBERS = True
 GRID = 61
 LEAST = 0.01  # of the bandwidth: k-LRP has steps of about this size
 

@@ -22,7 +22,8 @@ CAPTION = (
     "no attack made."
 )
 FIXED = ()
-BASE_SHOWN = False
+LEGEND = "others"
+IN_NUMBERS = True
 HALF = 0.32  # of a box's height, in lines
 
 

@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 CAPTION = (
-    "Every dot is an image: how much the probabilities stayed, and how many of the most relevant pixels. ρ is "
+    "Every dot is an image: how much the probabilities stayed, and how many of the most relevant pixels; or a network: "
+    "its accuracy, and its mean softmax robustness. ρ is "
     f"Spearman's correlation with its 95{THIN}% interval; the paper's number follows where there is one. Controls have "
     "a correlation too, but no dots."
 )
 FIXED = ()
-BASE_SHOWN = True
+LEGEND = "all"
+IN_NUMBERS = True
 MOST = 250  # dots of one kind
+X, Y = "softmax_robustness", "k_lrp"
+AXES = {
+    "images": ("softmax robustness (1: probabilities unchanged)", "k-LRP (1: same top pixels)"),
+    "networks": ("accuracy on clean images", "softmax robustness"),
+}
 
 
 def draw(sheet: Sheet) -> list[Row]:
@@ -42,11 +49,14 @@ def draw(sheet: Sheet) -> list[Row]:
 def _pairs(sheet: Sheet, preset: str) -> "DataFrame":
     """Rows of k-LRP with the softmax robustness of the same image under the same attack."""
     table, more = sheet.table(preset, "resilience"), sheet.table(preset, "predictions")
-    if table.empty or "softmax_robustness" not in more.columns:
+    networks = sheet.table(preset, "networks")
+    if not networks.empty:  # each a dot of its own
+        return networks.rename(columns={"accuracy": X, "robustness": Y})
+    if table.empty or X not in more.columns:
         return table.iloc[:0]
     keys = [c for c in ("treatment", "draws", "seed", "attack", "epsilon", "image") if c in table.columns]
-    found = table.merge(more[[*keys, "softmax_robustness"]], on=keys)
-    found = found[found.attack != CONTROL].dropna(subset=["k_lrp", "softmax_robustness"])
+    found = table.merge(more[[*keys, X]], on=keys)
+    found = found[found.attack != CONTROL].dropna(subset=[X, Y])
     return chosen(found, {"rule": sheet.panel.rules[0]})
 
 
@@ -60,7 +70,7 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", lines: int)
         marks, described = [], []
         for line, treatment in enumerate(reversed(treatments)):
             cells = [chosen(table, {"treatment": treatment, **s}) for s in settings]
-            x = [(c.softmax_robustness.to_numpy(), c.k_lrp.to_numpy()) for c in cells]
+            x = [(c[X].to_numpy(), c[Y].to_numpy()) for c in cells]
             paper = sheet.paper("correlation", treatment=treatment, layer=layer, **sheet.sliders.own)
             words = [_rho(treatment, *pair, paper if i == start else None) for i, pair in enumerate(x)]
             name, colour = treatment.replace("_", ""), light(look(treatment)[0])
@@ -79,10 +89,11 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", lines: int)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.03, 1.03)
         axes.grid(True, axis="both")
-        axes.set_xlabel("softmax robustness (1: probabilities unchanged)")
-        axes.set_ylabel("k-LRP (1: same top pixels)")
+        across, up = AXES["images" if "image" in table.columns else "networks"]
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
         axes.tick_params(length=0, axis="both", labelcolor=light("muted"))
-        text = f"Softmax robustness against k-LRP, {sheet.study.id}, {sheet.panel.title}, "
+        text = f"{up} against {across}, {sheet.study.id}, {sheet.panel.title}, "
         text += f"{in_words({'layer': layer, **sheet.sliders.own})}, {preset}. {'; '.join(reversed(described))}."
         plot = finish(figure, slug(*sheet.names(f"layer{layer}", preset)), text, png=False)
         return Drawn(plot, tuple(marks), scale_of(axes))

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 CAPTION = "Means over images and training seeds."
-BASE_SHOWN = True
+LEGEND = "all"
+IN_NUMBERS = True
 FIXED = ("draws", "k", "epsilon")
 MOST = 8  # columns of numbers
+LONGEST = 150  # rows on the page; the files have all
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def _means(sheet: Sheet, name: str, only: dict[str, Any]) -> Means | None:
             found.setdefault(words, {}).update({(preset, v): short(float(row[v])) for v in values if v in row})
     columns = [(p, v) for v in values for p in tables]
     titles = tuple(f"{v.replace('_', ' ')}, {p}" if len(tables) > 1 else v.replace("_", " ") for p, v in columns)
-    rows = tuple((words, tuple(cells.get(c, "–") for c in columns)) for words, cells in found.items())
+    rows = tuple((words, tuple(cells.get(c, "–") for c in columns)) for words, cells in list(found.items())[:LONGEST])
     return Means(name, tuple(c.replace("_", " ") for c in labels), titles, rows)
 
 

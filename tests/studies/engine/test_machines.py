@@ -1,0 +1,140 @@
+"""Many machines, played by processes on the loopback: Dask workers that are killed and frozen, and submitit."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import psutil
+import pytest
+
+from holdfast.studies.engine import Cell, Context, Store, execute
+from holdfast.studies.engine.execute import Retried
+from holdfast.studies.engine.machines import dask_workers, slurm_workers
+
+FAST = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "60s"}
+CELLS = 60
+PATIENCE = 3.0
+
+
+def study():
+    """Sixty cells: twenty networks, their attacked images, what they answer to them."""
+    cells = []
+    for seed in range(CELLS // 3):
+        how = {"function": "holdfast.inference.sgd", "training": {"epochs": 1}}
+        network = {"name": "fc2", "width": 4}
+        fit = Cell("fit", {"data": "fashion-mini", "train": 60, "network": network, "fit": how, "seed": seed})
+        points = {"data": "fashion-mini", "points": 10}
+        fgsm = {"function": "holdfast.attacks.fgsm", "budget": {"norm": "linf", "epsilons": 0.1}}
+        attack = Cell("attack", points | {"attack": fgsm, "seed": 0}, {"ensemble": fit})
+        cells.append(Cell("predictions", points, {"ensemble": fit, "attack": attack}))
+    return cells
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What one process finds."""
+    store = Store(tmp_path_factory.mktemp("one"))
+    execute(store, study())
+    return [store.read(cell) for cell in study()]
+
+
+@contextmanager
+def processes(*commands):
+    environment = os.environ | FAST | {"OMP_NUM_THREADS": "1"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    started = [subprocess.Popen([sys.executable, "-m", *command], **quiet) for command in commands]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+
+def check(store, undisturbed):
+    assert all(store.read(cell).equals(right) for cell, right in zip(study(), undisturbed, strict=True))
+    records = list(store.path.glob("cells/*/*.record.json"))
+    assert len(records) == CELLS
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's, about what is done to it here
+def test_a_cluster_that_is_maltreated(tmp_path, undisturbed):
+    """A scheduler and three workers: one worker killed at work, one frozen, then the scheduler, and a new one comes."""
+    pytest.importorskip("distributed")
+    port = str(18786 + os.getpid() % 1000)
+    scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    worker = ["distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--no-nanny"]
+    worker += ["--no-dashboard", "--local-directory", str(tmp_path / "work")]
+    store = Store(tmp_path / "many", Context(patience=PATIENCE))
+    finished = lambda: sum(1 for _ in store.path.glob("cells/*/*.record.json"))
+
+    def wait_for(count):
+        while finished() < count:
+            time.sleep(0.02)
+
+    with ExitStack() as stack:
+        (first,) = stack.enter_context(processes(scheduler))
+        killed, frozen, _ = stack.enter_context(processes(worker, worker, worker))
+
+        def maltreat():
+            wait_for(5)
+            killed.kill()
+            wait_for(15)
+            frozen.send_signal(signal.SIGSTOP)
+            wait_for(30)
+            first.kill()
+            first.wait()
+            stack.enter_context(processes(scheduler, worker, worker))
+
+        with dask_workers(f"tcp://127.0.0.1:{port}"):
+            hand = threading.Thread(target=maltreat)
+            hand.start()
+            outcomes = execute(store, study())
+            hand.join()
+    assert {o.state for o in outcomes} == {"computed"}
+    check(store, undisturbed)
+
+
+def test_workers_of_joblib_that_are_killed(tmp_path, undisturbed):
+    """Its worker processes are killed one after the other while they compute."""
+    store, done = Store(tmp_path), threading.Event()
+
+    def kill_now_and_then():
+        for count in (6, 30):
+            while sum(1 for _ in tmp_path.glob("cells/*/*.record.json")) < count:
+                if done.wait(0.02):
+                    return
+            children = psutil.Process().children(recursive=True)
+            next(child for child in children if "popen_loky_posix" in " ".join(child.cmdline())).kill()
+
+    hand = threading.Thread(target=kill_now_and_then)
+    hand.start()
+    try:
+        with pytest.warns(Retried, match=r"workers were lost .*; [0-9]+ cells are offered again"):
+            execute(store, study(), jobs=2)
+    finally:
+        done.set()
+        hand.join()
+    check(store, undisturbed)
+
+
+def test_an_array_of_jobs(tmp_path, undisturbed):
+    """Three identical workers by submitit's local executor, where a cluster would have SLURM's."""
+    pytest.importorskip("submitit")
+    store = Store(tmp_path)
+    slurm_workers(store, study(), count=3, settings={"timeout_min": 5}, local=True)
+    check(store, undisturbed)
+
+
+def test_nobody_listens(tmp_path):
+    pytest.importorskip("distributed")
+    with (
+        pytest.raises(OSError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9'"),
+        dask_workers("tcp://127.0.0.1:9", seconds=1),
+    ):
+        pass

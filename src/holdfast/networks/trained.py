@@ -47,6 +47,7 @@ TRAINED: Mapping[str, Trained] = MappingProxyType(
         "placed-standard": Trained("placed", _PLACED, 5, "standard"),
         "placed-robust": Trained("placed", _PLACED, 5, "adversarial, l2 0.5", begins_with="placed-standard"),
         "tiny-standard": Trained("tiny-imagenet", _TINY, 20, "standard", 32),
+        "tiny-robust": Trained("tiny-imagenet", _TINY, 20, "adversarial, l2 1", 32, "tiny-standard"),
     }
 )
 

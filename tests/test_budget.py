@@ -202,6 +202,17 @@ def test_radii_from_a_tensor_or_an_array(epsilons):
     assert Budget("linf", epsilons[0]).epsilons == (0.25,)
 
 
+@pytest.mark.parametrize("epsilons", [torch.tensor([0.25, 0.5]), torch.tensor([0.25, 0.5]).numpy()])
+def test_radii_from_a_list_of_their_elements(epsilons):
+    assert Budget("linf", list(epsilons)).epsilons == (0.25, 0.5)
+
+
+@pytest.mark.parametrize(("name", "bound"), [("lower", None), ("upper", "a"), ("upper", [1, None])])
+def test_bounds_that_are_no_numbers(name, bound):
+    with pytest.raises(TypeError, match=f"Budget: {name} must be a number, or one per channel, got"):
+        Budget("linf", 0.1, **{name: bound})
+
+
 def test_points_on_the_border_of_the_l1_ball_stay_where_they_are():
     g = torch.Generator().manual_seed(0)
     x = torch.full((200, 3072), 0.5)

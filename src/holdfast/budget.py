@@ -44,12 +44,17 @@ class Budget:
             raise ValueError(f"Budget: norm must be 'linf', 'l2' or 'l1', got {self.norm!r}.")
         given = self.epsilons.tolist() if hasattr(self.epsilons, "tolist") else self.epsilons  # a tensor or an array
         epsilons = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+        epsilons = tuple(e.item() if hasattr(e, "item") and getattr(e, "ndim", 0) == 0 else e for e in epsilons)
         if not epsilons or not all(_is_radius(e) for e in epsilons):
             raise ValueError(f"Budget: every radius must be a positive number, got {self.epsilons!r}.")
         object.__setattr__(self, "epsilons", epsilons)
         for name in ("lower", "upper"):
             value = getattr(self, name)
-            object.__setattr__(self, name, float(value) if isinstance(value, int | float) else tuple(map(float, value)))
+            try:
+                bound = float(value) if isinstance(value, int | float) else tuple(map(float, value))
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"Budget: {name} must be a number, or one per channel, got {value!r}.") from error
+            object.__setattr__(self, name, bound)
         low, high = torch.tensor(self.lower), torch.tensor(self.upper)
         if low.ndim and high.ndim and low.shape != high.shape:
             raise ValueError(f"Budget: lower and upper name {len(low)} and {len(high)} channels; give one per channel.")

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from holdfast.attacks import fgsm, masking_report, pgd, square, transfer, worst_case
+from holdfast.attacks import fgsm, in_parts, masking_report, pgd, square, transfer, worst_case
 from holdfast.attacks.answers import derivative_kept, zero_gradients
 from holdfast.attacks.masking_figures import scaled
 from holdfast.attacks.objectives import OBJECTIVES
@@ -106,6 +106,24 @@ class StraightThrough(Wrapped):
         return self.network(x + ((255 * x).round() / 255 - x).detach())
 
 
+class Leaking(Wrapped):
+    """Rounds pixels to 4 levels; a faint linear leak gives it a true gradient everywhere, which says nothing."""
+
+    def __init__(self, network):
+        super().__init__(network)
+        self.leak = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, x):
+        return self.network((3 * x).round() / 3) + 1e-3 * (x.flatten(1) @ self.leak.to(x.dtype))
+
+
+class Rippled(Leaking):
+    """Ripples over the logits: a true gradient that points nowhere for long."""
+
+    def forward(self, x):
+        return self.network(x) + 0.1 * torch.sin(1e4 * (x.flatten(1) @ self.leak.to(x.dtype)))
+
+
 class SinglePrecision(Wrapped):
     """Runs in float32 only."""
 
@@ -149,6 +167,7 @@ PLANTED = {
     "random, several draws": (lambda e, _: wrapped(Randomised, e), {"deterministic"}),
     "probabilities": (lambda e, _: wrapped(Probabilities, e), {"logits"}),
     "backward pass of its own": (lambda e, _: wrapped(OfAnother, e[0]), {"derivative"}),
+    "ripples": (lambda e, _: wrapped(Rippled, e), {"derivative"}),
     "detached": (lambda e, _: wrapped(Detached, e), {"differentiable"}),
 }
 
@@ -192,6 +211,23 @@ def test_the_thorough_report_catches_quantisation_in_more_ways(honest, images):
         wrapped(Quantised, honest), x, y, budget=BUDGET, steps=10, queries=300, others={"honest": honest}
     )
     assert {"black_box", "transfer", "radius"} <= set(report.failed), str(report)
+
+
+def test_the_worst_case_says_that_its_gradients_found_nothing(honest, images, tmp_path):
+    x, y = images[2][:30], images[3][:30]
+    given = dict(budget=BUDGET, steps=5, queries=300)
+    planted = wrapped(Leaking, honest)
+    found = worst_case(planted, x, y, **given)
+    square = torch.tensor(found.settings["broken_by"]["square"]) / 30
+    assert float(square.max()) > 0.3
+    assert "black_box" in found.masking.failed, str(found)
+    assert found.masking.figures["broken_by"]["square"] == pytest.approx(float(square.max()))
+    assert worst_case(honest, x, y, **given).masking.passed
+    # in parts of unequal size: shares of all images
+    parts = in_parts(worst_case, planted, x, y, folder=tmp_path, images_per_part=20, **given)
+    share = max(parts.settings["broken_by"]["square"]) / 30
+    assert parts.masking.figures["broken_by"]["square"] == pytest.approx(share)
+    assert "black_box" in parts.masking.failed
 
 
 def test_zero_gradients_against_a_loop(honest, images):

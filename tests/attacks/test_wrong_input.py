@@ -1,5 +1,7 @@
 """What a caller may hand in by mistake: one clear error that says what came and what to do."""
 
+import functools
+
 import pytest
 import torch
 
@@ -109,6 +111,65 @@ def test_parts_are_found_again_by_name_only(case, tmp_path):
     in_parts(pgd, *case, objective=module_objective, **given)
     with pytest.raises(ValueError, match="in_parts: attack_explanation attacks explanations"):
         in_parts(attack_explanation, *case, explain=gradient_times_input, objective=top_k(20), **given)
+
+
+def test_parts_need_a_function_and_an_ensemble(case, tmp_path):
+    ensemble, x, y = case
+    with pytest.raises(TypeError, match="in_parts: attack must be a function of this room, such as worst_case, got "):
+        in_parts("pgd", *case, folder=tmp_path, budget=BUDGET)
+    with pytest.raises(TypeError, match="in_parts: expected an Ensemble, got Sequential"):
+        in_parts(pgd, ensemble.network, x, y, folder=tmp_path, budget=BUDGET)
+
+
+def test_objectives_without_a_name(case):
+    made = pgd(*case, budget=BUDGET, steps=2, objective=functools.partial(module_objective))
+    assert made.settings["objective"] == "partial"
+    assert torch.equal(made.images, pgd(*case, budget=BUDGET, steps=2, objective=module_objective).images)
+    with pytest.raises(ValueError, match=r"pgd: no objective named \['margin'\]"):
+        pgd(*case, budget=BUDGET, objective=["margin"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(others=[1]), "others must map names to ensembles, got list"),
+        (dict(attacked=[1]), "attacked must map names to results of attacks, got list"),
+        (dict(attacked={"one_step": torch.ones(5)}), "expected the result of an attack, such as fgsm.*, got Tensor"),
+    ],
+)
+def test_masking_report_takes_names(case, settings, message):
+    with pytest.raises(TypeError, match=f"masking_report: {message}"):
+        masking_report(*case, budget=BUDGET, steps=2, **settings)
+
+
+class Faulty(torch.nn.Module):
+    def __init__(self, fault):
+        super().__init__()
+        self.inner, self.fault = torch.nn.Linear(12, 4), fault
+
+    def forward(self, x):
+        return self.fault(self.inner(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda z: z * torch.nan, "the ensemble gives NaN or infinite log probabilities on the clean images"),
+        (lambda z: z[:, :1], r"must return logits \[B, C\] of at least two classes, got \(5, 1\) for 5 images"),
+    ],
+)
+@pytest.mark.parametrize("call", [pgd, masking_report])
+def test_networks_that_answer_nonsense(case, call, fault, message):
+    with pytest.raises(ValueError, match=f"{call.__name__}: .*{message}"):
+        call(Ensemble.from_networks(Faulty(fault)), case[1], torch.zeros(5).long(), budget=BUDGET)
+
+
+def test_transfer_is_of_a_result_and_of_its_own_images(case):
+    ensemble, x, y = case
+    with pytest.raises(TypeError, match=r"transfer: expected the result of an attack, such as fgsm.*, got Tensor"):
+        transfer(x, ensemble, x, y)
+    with pytest.raises(ValueError, match="transfer: `attacked` was made on other images than `x`"):
+        transfer(fgsm(ensemble, x, y, budget=BUDGET), ensemble, x.flip(0), y)
 
 
 def maps(ensemble, x, y):

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.checks import check_labels
-from holdfast.ensemble import Ensemble
+from holdfast.ensemble import Ensemble, log_predictive
 from holdfast.tiles import MEMORY
 
 TRIED = 16  # images on which derivatives are compared with differences
+STEPS = (0.001, 0.01)  # of these differences, in parts of the pixel range
 
 
 def answers(call: str, ensemble: Ensemble, x: Tensor, y: Tensor, *, memory: int = MEMORY) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def answers(call: str, ensemble: Ensemble, x: Tensor, y: Tensor, *, memory: int 
     if not answers_alike(ensemble, x, memory=memory):
         return {"deterministic": False}
     logits = ensemble.logits(x, memory=memory)
+    check_classes(call, log_predictive(logits), len(x))
     check_labels(call, y, len(x), logits.shape[-1])
     figures = {
         "deterministic": True,
@@ -39,6 +41,17 @@ def answers(call: str, ensemble: Ensemble, x: Tensor, y: Tensor, *, memory: int 
             "derivative_kept": derivative_kept(ensemble, x),
         }
     return figures
+
+
+def check_classes(call: str, answered: Tensor, images: int) -> None:
+    """What a network answers to that many images must be one finite number for each of at least two classes."""
+    if answered.ndim != 2 or answered.shape[-1] < 2:
+        raise ValueError(
+            f"{call}: the network must return logits [B, C] of at least two classes, "
+            f"got {tuple(answered.shape)} for {images} images."
+        )
+    if not bool(torch.isfinite(answered).all()):
+        raise ValueError(f"{call}: the ensemble gives NaN or infinite log probabilities on the clean images.")
 
 
 def saturation_rate(ensemble: Ensemble, x: Tensor, *, memory: int = MEMORY) -> float:
@@ -69,8 +82,9 @@ def derivative_kept(ensemble: Ensemble, x: Tensor) -> float | None:
 
     The lead of the first over the second class, under one draw, in float64 where the network can, is taken a step
     along and a step against the sign of its gradient; the difference must be what the gradient says within a factor of
-    three, for an infinitesimal step or for one of 1 % of the pixel range (a network may round on purpose). None where
-    no image has a gradient that stands out from rounding errors.
+    three, for a step of 0.1 % or of 1 % of the pixel range: a network may round on purpose, but a gradient that changes
+    within less (ripples laid over the logits) tells an attack nothing. None where no image has a gradient that stands
+    out from rounding errors.
     """
     first, x = ensemble[:1], x[:: -(-len(x) // TRIED)].detach()
     try:
@@ -87,7 +101,7 @@ def _kept(ensemble: Ensemble, x: Tensor) -> Tensor:
     _, gradient = ensemble.value_and_gradient(x, lambda z, images: leads(z[0], top[images]))
     slope, eps = gradient.flatten(1).abs().sum(1), torch.finfo(x.dtype).eps
     kept, told = torch.zeros_like(slope, dtype=torch.bool), torch.zeros_like(slope, dtype=torch.bool)
-    for share in (eps**0.5, 0.01):
+    for share in STEPS:
         step = share * (float(x.max() - x.min()) or 1)
         ahead, behind = (leads(ensemble.logits(x + sign * step * gradient.sign())[0], top) for sign in (1, -1))
         ratio = (ahead - behind) / (2 * step * slope)
@@ -104,7 +118,8 @@ def answers_alike(ensemble: Ensemble, x: Tensor, *, memory: int = MEMORY) -> boo
         if "random" not in str(error):
             raise
         return False
-    return torch.allclose(first, second, rtol=1e-4, atol=1e-4 * float(first.abs().max()))
+    scale = float(first.nan_to_num(0, 0, 0).abs().max())
+    return torch.allclose(first, second, rtol=1e-4, atol=1e-4 * scale, equal_nan=True)
 
 
 def answers_probabilities(logits: Tensor) -> bool:

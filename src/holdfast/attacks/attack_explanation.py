@@ -23,6 +23,7 @@ from holdfast.attacks import masking_checks
 from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.check import Check
 from holdfast.attacks.explanation_objectives import MapCriterion, MapObjective
+from holdfast.attacks.objectives import name_of
 from holdfast.attacks.search import Search
 from holdfast.attacks.smoothing import smoothed
 from holdfast.budget import Budget
@@ -176,8 +177,8 @@ class _Run:
 
     def finish(self, criterion: MapCriterion | None, settings: dict) -> MovedExplanation:
         search, shape = self.search, (len(self.search.budget.epsilons), -1)
-        settings |= dict(objective=self.objective.__name__, constraint=self.constraint)
-        settings |= dict(criterion=criterion.__name__ if criterion else "objective rose")
+        settings |= dict(objective=name_of(self.objective), constraint=self.constraint)
+        settings |= dict(criterion=name_of(criterion) if criterion else "objective rose")
         maps = self._maps(search.ensemble, search.best, search.y)
         clean = self.clean_maps[self.images]
         after = self.objective(maps, clean, self.images).view(shape)

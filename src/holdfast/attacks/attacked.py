@@ -82,6 +82,12 @@ class Attacked:
         return "\n".join(lines + ([str(self.masking)] if self.masking else []))
 
 
+def check_attacked(call: str, attacked: object) -> None:
+    """What is judged must be an attack's whole result, not the images alone."""
+    if not isinstance(attacked, Attacked):
+        raise TypeError(f"{call}: expected the result of an attack, such as fgsm(...), got {type(attacked).__name__}.")
+
+
 def sizes(moved: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The linf and the l2 size `[...]` of `moved - x`, both of shape `[..., B, *image]`, `x` `[B, *image]`."""
     d = (moved - x).flatten(-(x.ndim - 1))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.attacked import Attacked
-from holdfast.attacks.objectives import ObjectiveFunction, margin_towards, targeted_dlr
+from holdfast.attacks.objectives import ObjectiveFunction, margin_towards, name_of, targeted_dlr
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
 from holdfast.checks import check_count
@@ -72,7 +72,7 @@ def auto_pgd(
     generator = torch.Generator().manual_seed(seed)
     for _ in track(range(n_restarts), "AutoPGD, restarts"):
         climb(search, steps=steps, generator=generator, early_stop=early_stop)
-    settings = dict(objective=search.objective.__name__, steps=steps, n_restarts=n_restarts)
+    settings = dict(objective=name_of(search.objective), steps=steps, n_restarts=n_restarts)
     return search.finish("auto_pgd", settings | dict(early_stop=early_stop, seed=seed))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.minimal_norm import cut, unbounded
-from holdfast.attacks.objectives import ObjectiveFunction
+from holdfast.attacks.objectives import ObjectiveFunction, name_of
 from holdfast.attacks.search import Search, check_kinds
 from holdfast.budget import Budget
 from holdfast.checks import check_count, check_range
@@ -84,7 +84,7 @@ def carlini_wagner(
         low, high = torch.where(reached, low, const), torch.where(reached, const, high)
         const = torch.where(torch.isfinite(high), (low + high) / 2, const * 10)
     settings = dict(
-        objective=search.objective.__name__, steps=steps, binary_search_steps=binary_search_steps, step_size=step_size,
+        objective=name_of(search.objective), steps=steps, binary_search_steps=binary_search_steps, step_size=step_size,
         initial_const=initial_const, confidence=confidence,
     )  # fmt: skip
     return search.report("carlini_wagner", cut(search, budget), budget, settings)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from holdfast import __version__
 from holdfast.attacks import masking_checks
 from holdfast.attacks.attacked import Attacked
-from holdfast.attacks.signs import merged
+from holdfast.attacks.search import check_ensemble
+from holdfast.attacks.signs import by_stage, merged
 from holdfast.checks import check_count, check_images, check_labels
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
@@ -65,6 +66,7 @@ def in_parts(
     torch.Size([1, 5, 3])
     """
     _check_named(attack, settings)
+    check_ensemble("in_parts", ensemble)
     check_images("in_parts", x)
     check_labels("in_parts", y, len(x))
     check_count("in_parts", "images_per_part", images_per_part)
@@ -100,10 +102,14 @@ def joined(parts: Sequence[Attacked]) -> Attacked:
             for stage in stages
         }
     masking = merged([p.masking for p in parts]) if all(p.masking for p in parts) else None
+    if masking:  # of all images, not of those that stand for the rest
+        masking = masking_checks.of({**masking.figures, **by_stage(settings, sum(p.images.shape[1] for p in parts))})
     return Attacked(name=first.name, epsilons=first.epsilons, settings=settings, masking=masking, **tensors)
 
 
 def _check_named(attack: Callable, settings: dict[str, Any]) -> None:
+    if not hasattr(attack, "__name__"):
+        raise TypeError(f"in_parts: attack must be a function of this room, such as worst_case, got {attack!r}.")
     if "explain" in settings:
         raise ValueError(
             f"in_parts: {attack.__name__} attacks explanations, whose objectives may know the images by number; call "

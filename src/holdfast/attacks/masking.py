@@ -19,7 +19,8 @@ pass rule and says in one plain sentence what a failure means.
     restarts         random starts agree                                                           (thorough)
     transfer         images made on other models do no more harm than those made on this one       (with others)
 
-Every attack's result carries the cheap ones as `masking`, on up to a hundred of its images (`holdfast.attacks.signs`).
+Every attack's result carries the cheap ones as `masking`, on up to a hundred of its images (`holdfast.attacks.signs`);
+that of `worst_case` has `black_box` too, on all of them.
 """
 
 from collections.abc import Mapping
@@ -93,6 +94,9 @@ def masking_report(
     check_count("masking_report", "steps", steps)
     if thorough_images is not None:
         check_count("masking_report", "thorough_images", thorough_images, 1, len(x))
+    for name, named, of_what in (("others", others, "ensembles"), ("attacked", attacked, "results of attacks")):
+        if named is not None and not isinstance(named, Mapping):
+            raise TypeError(f"masking_report: {name} must map names to {of_what}, got {type(named).__name__}.")
     y = y.to(x.device, torch.int64)
     figures: dict[str, Any] = {"images": len(x), "draws": len(ensemble), "epsilons": list(budget.epsilons)}
     figures |= answers("masking_report", ensemble, x, y, memory=memory)

@@ -3,7 +3,7 @@
 A weaker attack may seem stronger by chance: by 1 % of the images, or by two images where these are few.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -195,29 +195,29 @@ def restarts(figures: Figures) -> Check:
     )  # fmt: skip
 
 
+CHECKS = (  # in order, each with the figure without which it is not made
+    ("objective_rose", objective_rose),
+    ("deterministic", deterministic),
+    ("differentiable", differentiable),
+    ("probabilities", logits),
+    ("saturation_rate", saturation),
+    ("zero_gradient_rate", zero_gradient),
+    ("derivative_kept", derivative),
+    ("accuracy", order),
+    ("size_share", sizes),
+    ("worst_case", worst_case),
+    ("accuracy_by_radius", radius),
+    ("broken_by", black_box),
+    ("logit_scale", logit_scale),
+    ("restarts", restarts),
+    ("transferred", transferred),
+)
+
+
 def of(figures: Figures) -> Masking:
     """All checks whose figures are there, in order."""
-    return Masking(tuple(_all(figures)), figures)
-
-
-def _all(figures: Figures) -> Iterable[Check]:
-    if "objective_rose" in figures:
-        yield objective_rose(figures)
-    yield deterministic(figures)
-    if "differentiable" in figures:
-        yield from (differentiable(figures), logits(figures), saturation(figures))
-    if "zero_gradient_rate" in figures:
-        yield zero_gradient(figures)
-    if figures.get("derivative_kept") is not None:
-        yield derivative(figures)
-    if "accuracy" in figures:
-        yield order(figures)
-    if "size_share" in figures:
-        yield sizes(figures)
-    if "worst_case" in figures:
-        yield from (worst_case(figures), radius(figures), black_box(figures), logit_scale(figures), restarts(figures))
-    if figures.get("transferred"):
-        yield transferred(figures)
+    made = (check(figures) for figure, check in CHECKS if figures.get(figure) not in (None, {}))
+    return Masking(tuple(made), figures)
 
 
 def _check(name: str, passed: bool, value: Any, rule: str, good: str, bad: str) -> Check:

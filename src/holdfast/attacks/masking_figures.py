@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks.attacked import Attacked
+from holdfast.attacks.attacked import Attacked, check_attacked
 from holdfast.attacks.one_step import fgsm
 from holdfast.attacks.projected_gradient import pgd
 from holdfast.attacks.random_noise import random_noise
@@ -49,6 +49,7 @@ def _check_made(
     for name, found in made.items():
         if name not in known:
             raise ValueError(f"masking_report: attacked may hold {', '.join(map(repr, known))}, got {name!r}.")
+        check_attacked("masking_report", found)
         if found.epsilons != budget.epsilons or found.images.shape[1:] != x.shape:
             raise ValueError(
                 f"masking_report: attacked[{name!r}] was made under the radii {found.epsilons} on images "

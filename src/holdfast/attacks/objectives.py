@@ -151,12 +151,17 @@ def objective_function(call: str, objective: str | ObjectiveFunction, targeted: 
     """The objective of that name, or the callable itself."""
     if callable(objective):
         return objective
-    if objective not in OBJECTIVES:
+    if not isinstance(objective, str) or objective not in OBJECTIVES:
         raise ValueError(
             f"{call}: no objective named {objective!r}; choose one of {', '.join(OBJECTIVES)}, or pass a function "
             "(logits [S, b, C], labels [b]) -> values [b]."
         )
     return AT_TARGET.get(objective, OBJECTIVES[objective]) if targeted else OBJECTIVES[objective]
+
+
+def name_of(function: Callable) -> str:
+    """What to call a function in settings; one without a name of its own (a partial, an object) by its kind."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _comparable(logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ model the step is the exact optimum in every norm.
 from torch import Tensor
 
 from holdfast.attacks.attacked import Attacked
-from holdfast.attacks.objectives import ObjectiveFunction
+from holdfast.attacks.objectives import ObjectiveFunction, name_of
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
@@ -55,4 +55,4 @@ def fgsm(
     _, gradient = search.gradient(search.x, search.rows)
     search.forget()
     search.judge(budget.linear_optimum(search.x, gradient, search.radius), search.rows)
-    return search.finish("fgsm", {"objective": search.objective.__name__})
+    return search.finish("fgsm", {"objective": name_of(search.objective)})

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.attacked import Attacked
-from holdfast.attacks.objectives import ObjectiveFunction
+from holdfast.attacks.objectives import ObjectiveFunction, name_of
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
 from holdfast.checks import check_count, check_range
@@ -78,7 +78,7 @@ def pgd(
         if random_start or restart > 0:
             start = budget.random(search.x, search.radius, generator)
         _ascend(search, start, steps, step_size, momentum, early_stop)
-    settings = dict(objective=search.objective.__name__, steps=steps, step_size=step_size, momentum=momentum)
+    settings = dict(objective=name_of(search.objective), steps=steps, step_size=step_size, momentum=momentum)
     settings |= dict(random_start=random_start, n_restarts=n_restarts, early_stop=early_stop, seed=seed)
     return search.finish("pgd", settings)
 

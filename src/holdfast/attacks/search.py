@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.attacks.answers import check_classes
 from holdfast.attacks.attacked import Attacked, sizes
 from holdfast.attacks.objectives import ObjectiveFunction, margin_of, objective_function
 from holdfast.attacks.signs import signs
@@ -54,14 +55,8 @@ class Search:
         self.objective, self.target = objective_function(call, objective, targeted), None
         x = x.detach()
         self.clean = self._ask(x)
-        if self.clean.ndim != 2 or self.clean.shape[-1] < 2:
-            raise ValueError(
-                f"{call}: the network must return logits [B, C] of at least two classes, "
-                f"got {tuple(self.clean.shape)} for {len(x)} images."
-            )
+        check_classes(call, self.clean, len(x))
         check_labels(call, y, len(x), self.clean.shape[-1])
-        if not bool(torch.isfinite(self.clean).all()):
-            raise ValueError(f"{call}: the ensemble gives NaN or infinite log probabilities on the clean images.")
         folds = len(budget.epsilons)
         self.x, self.y = x.repeat(folds, *[1] * (x.ndim - 1)), y.to(x.device, torch.int64).repeat(folds)
         self.radius = torch.tensor(budget.epsilons, dtype=x.dtype, device=x.device).repeat_interleave(len(x))

@@ -38,7 +38,15 @@ def signs(
         figures |= _against_weaker(ensemble, x, y, attacked.name, figures, budget=budget, memory=memory)
         figures["accuracy"][attacked.name] = _share(~attacked.success[:, rows])
         figures |= withstanding(attacked, x, budget, rows)
-    return masking_checks.of(figures)
+    return masking_checks.of(figures | by_stage(attacked.settings, len(attacked.clean_predicted)))
+
+
+def by_stage(settings: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """Where an attack is several: the share of all images that each broke, at the radius where it broke most."""
+    if "broken_by" not in settings:
+        return {}
+    shares = {stage: max(counts) / images for stage, counts in settings["broken_by"].items()}
+    return {"thorough_images": images, "broken_by": shares}
 
 
 def withstanding(attacked: "Attacked", x: Tensor, budget: Budget, rows: Tensor | slice = slice(None)) -> dict[str, Any]:
@@ -69,6 +77,8 @@ def merged(parts: Sequence[Masking]) -> Masking:
             figures[name] = [_mean(v, w) for v, w in zip(zip(*values, strict=True), withstood, strict=True)]
         elif name in ("draws", "epsilons", "classes"):
             figures[name] = values[0]
+        elif name == "thorough_images":
+            figures[name] = sum(values)
         else:
             figures[name] = _mean(values, images)
     return masking_checks.of(figures)

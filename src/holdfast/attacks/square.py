@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.attacked import Attacked
-from holdfast.attacks.objectives import ObjectiveFunction
+from holdfast.attacks.objectives import ObjectiveFunction, name_of
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
 from holdfast.checks import check_count, check_range
@@ -68,7 +68,7 @@ def square(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(n_restarts):
         try_patches(search, queries=queries, generator=generator, area=area, early_stop=early_stop)
-    settings = dict(objective=search.objective.__name__, queries=queries, area=area)
+    settings = dict(objective=name_of(search.objective), queries=queries, area=area)
     return search.finish("square", settings | dict(n_restarts=n_restarts, early_stop=early_stop, seed=seed))
 
 

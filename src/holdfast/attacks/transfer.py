@@ -8,9 +8,10 @@ white-box attack that does less harm than images made on another ensemble has fa
 from collections.abc import Mapping
 from dataclasses import fields
 
+import torch
 from torch import Tensor
 
-from holdfast.attacks.attacked import Attacked
+from holdfast.attacks.attacked import Attacked, check_attacked, sizes
 from holdfast.attacks.search import check_ensemble
 from holdfast.checks import check_images, check_labels
 from holdfast.ensemble import Ensemble
@@ -47,9 +48,13 @@ def transfer(attacked: Attacked, ensemble: Ensemble, x: Tensor, y: Tensor, *, me
     >>> held_out.success.shape
     torch.Size([1, 4])
     """
+    check_attacked("transfer", attacked)
     check_ensemble("transfer", ensemble)
     check_images("transfer", x, tuple(attacked.images.shape[2:]))
     check_labels("transfer", y, attacked.images.shape[1])
+    size, _ = sizes(attacked.images, x)
+    if not torch.allclose(size, attacked.size_linf, rtol=1e-3, atol=1e-5):
+        raise ValueError("transfer: `attacked` was made on other images than `x`; pass those that it was given.")
     log_p = ensemble.log_predictive(x, memory=memory)
     check_labels("transfer", y, len(x), log_p.shape[-1])
     clean, y = log_p.argmax(-1), y.to(x.device)

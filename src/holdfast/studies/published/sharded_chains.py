@@ -15,7 +15,9 @@ What is wrong with it:
   is reported that would tell.
 
 Different from the release: the first takes its lengths from a no-U-turn criterion, both adapt a diagonal mass, and
-both fold the prior into the kicks; here it is the exact rotation of `holdfast.inference.hmc`.
+both fold the prior into the kicks; here it is the exact rotation of `holdfast.inference.hmc`. No trajectory takes more
+than 1,000 steps (the no-U-turn criterion stops at 1,023): the step can become so small that one of length 0.05 would take
+millions.
 """
 
 import math
@@ -31,6 +33,8 @@ from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.kernel import Potential, State, transition, with_slope
 from holdfast.inference.hmc.potential import potential
 from holdfast.progress import track
+
+LONGEST = 1000  # steps of a trajectory
 
 
 def sharded_chains(
@@ -99,10 +103,10 @@ def _chain(
 ) -> tuple[Tensor, float]:
     """Draws `[draws, d]` of one part, and the share of proposals that were accepted."""
     state = with_slope(likelihood, State(start, likelihood.nll(start)))
-    adapted, kept, moved = _Step(step), [], 0
+    adapted, kept, moved = _Step(_first_step(likelihood, state, seed, step)), [], 0
     for number in range(warm_up + draws):
         size = adapted.now if number < warm_up else adapted.mean
-        steps = max(1, int(trajectory / size))
+        steps = min(max(1, int(trajectory / size)), LONGEST)
         outcome = transition(likelihood, state, [seed], number, steps, torch.tensor([size], dtype=torch.float64))
         state = outcome.state
         if number < warm_up:
@@ -111,6 +115,21 @@ def _chain(
             kept.append(state.z[0])
             moved += int(outcome.accepted[0])
     return torch.stack(kept), moved / draws
+
+
+def _first_step(likelihood: Potential, state: State, seed: int, step: float) -> float:
+    """Halve or double the step until one alone crosses an acceptance of 0.8, as both releases do."""
+
+    def is_small(size: float) -> bool:
+        error = float(transition(likelihood, state, [seed], 0, 1, torch.tensor([size], dtype=torch.float64)).error[0])
+        return error < -math.log(0.8)
+
+    factor = 2.0 if is_small(step) else 0.5
+    for _ in range(50):
+        if is_small(step) != (factor > 1):
+            break
+        step *= factor
+    return step
 
 
 class _Step:

@@ -35,6 +35,9 @@ def reproduce(
     figures: Annotated[
         list[str] | None, typer.Argument(help="Studies such as BE-F3, or `all`; none: list them.")
     ] = None,
+    panel: Annotated[
+        list[str] | None, typer.Option(help="Only the panels with this title, such as `MNIST`; repeat for several.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="`published`, `corrected`, or `both`.")] = "both",
     scale: Annotated[str, typer.Option(help="`smoke`, `laptop` or `paper`.")] = "smoke",
     jobs: Annotated[int, typer.Option(help="Processes at work; -1 for one per core.")] = -1,
@@ -91,6 +94,10 @@ def reproduce(
     presets = PRESETS if preset == "both" else (preset,)
     processes = 1 if slurm or cluster else cpu_count() if jobs == -1 else jobs
     room = working_memory(memory, processes)
+    if panel:
+        chosen = [only for study in chosen if (only := study.only(panel))]
+        if not chosen:
+            raise ValueError(f"reproduce: none of these figures has a panel called {' or '.join(map(repr, panel))}.")
     store = Store(run or Path(f"runs/reproduce-{scale}"), Context(data_dir=data_dir, memory=room))
     start = time.perf_counter()
     with ExitStack() as stack:

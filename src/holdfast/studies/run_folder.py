@@ -334,6 +334,7 @@ def _code_checksum(rooms: tuple[str, ...]) -> str:
     """The sha256 over the source of some rooms and of the root files that all rooms use, read once in a process."""
     home = Path(holdfast.__file__).parent
     files = [home / f for f in ROOT_FILES] + [f for room in rooms for f in (home / room).rglob("*.py")]
+    files += [file for room in rooms if (file := home / f"{room}.py").is_file()]
     digest = hashlib.sha256()
     for file in sorted(set(files)):
         digest.update(str(file.relative_to(home)).encode() + b"\0" + file.read_bytes())

@@ -49,4 +49,4 @@ def _network(settings: Mapping[str, Any], shape: tuple[int, ...], classes: int) 
     return networks.build(settings["name"], shape, classes, **{k: v for k, v in settings.items() if k != "name"})
 
 
-KIND = Kind(compute, BankCodec(), ("banks", "data", "networks", "inference", "studies/published"))
+KIND = Kind(compute, BankCodec(), ("banks", "data", "networks", "inference"))

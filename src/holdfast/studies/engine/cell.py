@@ -2,9 +2,13 @@
 
     key = sha256(kind, settings, keys of the cells it needs, code of the rooms it runs, versions of the libraries)
 
+The rooms are those of the kind and those of the functions that the settings name.
+
 So two studies that want the same thing want the same cell, and a change of settings or code makes a new one.
 """
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,7 +43,13 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """The sha256, in hexadecimal."""
-        return stage_key(self.kind, self.described, kind_of(self.kind).rooms)
+        return stage_key(self.kind, self.described, self.rooms)
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """Whose code it runs: its kind's, and those of the functions that its settings name."""
+        named = re.findall(r'"holdfast\.([a-z_.]+)\.\w+"', json.dumps(self.settings))
+        return tuple(sorted({*kind_of(self.kind).rooms, *(name.replace(".", "/") for name in named)}))
 
     @property
     def described(self) -> dict[str, Any]:

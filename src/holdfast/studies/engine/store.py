@@ -52,7 +52,7 @@ class Store:
             NotFinished: the cell is not finished, or its file was not what its record says; the record is then gone.
         """
         kind, name = kind_of(cell.kind), f"cells/{cell.name}"
-        found = self.folder.finished(name, cell.described, kind.codec, kind.rooms)
+        found = self.folder.finished(name, cell.described, kind.codec, cell.rooms)
         if found is None:
             record_file(self.path, name).unlink(missing_ok=True)
             raise NotFinished(f"{self.path / name} is not there, or damaged; execute the study again.")
@@ -77,7 +77,7 @@ class Store:
         scratch = file.with_name(f".{file.name}.scratch")
         context = replace(self.context, scratch=scratch)
         self.folder.stage(
-            name, cell.described, lambda: kind.compute(cell.settings, inputs, context), kind.codec, kind.rooms,
+            name, cell.described, lambda: kind.compute(cell.settings, inputs, context), kind.codec, cell.rooms,
             wait=False,
         )  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)

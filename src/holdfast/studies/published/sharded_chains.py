@@ -16,8 +16,8 @@ What is wrong with it:
 
 Different from the release: the first takes its lengths from a no-U-turn criterion, both adapt a diagonal mass, and
 both fold the prior into the kicks; here it is the exact rotation of `holdfast.inference.hmc`. No trajectory takes more
-than 1,000 steps (the no-U-turn criterion stops at 1,023): the step can become so small that one of length 0.05 would take
-millions.
+than 1,000 steps (the no-U-turn criterion stops at 1,023): the step can become so small that one of length 0.05 would
+take millions.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Study: one figure or table of a paper, declared in a TOML file of `library/`."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -73,6 +73,11 @@ class Study(Declared):
     paper_shows: str
     note: str = ""
     panels: tuple[Panel, ...] = Field(min_length=1)
+
+    def only(self, titles: Sequence[str]) -> "Study | None":
+        """The study with the panels of these titles alone; None where it has none of them."""
+        kept = tuple(panel for panel in self.panels if panel.title in titles)
+        return self.model_copy(update={"panels": kept}) if kept else None
 
 
 def read(file: Path, model: type[Model]) -> Model:

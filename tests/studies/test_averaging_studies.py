@@ -8,6 +8,7 @@ from torch import nn
 
 from holdfast.data import embedded_spheres
 from holdfast.ensemble import Ensemble
+from holdfast.inference import sgd
 from holdfast.studies.cells import averaging, averaging_table, masking, trade_off
 from holdfast.studies.engine import Cell, Context
 from holdfast.studies.reproduce.claim import Evidence, claims
@@ -90,20 +91,15 @@ def test_trade_off_has_a_row_for_each_network():
 
 
 def test_masking_says_when_many_steps_do_less_than_one():
-    network = nn.Linear(20, 2, bias=False)
-    points = averaging.test_points({"data": "embedded-spheres", "points": 20}, Context())
-    y = Ensemble.from_networks(network).predict(points.images)
-    kept, moved = points.images[None], points.images[None] + 0.01 * (2 * torch.rand(1, 20, 20) - 1)
-    wrong = points.images.clone()
-    gradient = (network.weight[1] - network.weight[0]).detach()
-    wrong = (wrong + torch.where(points.labels == 0, 1.0, -1.0)[:, None] * 0.05 * gradient.sign()).clamp(0, 1)
-    made = {"random_noise": moved, "one_step": wrong[None], "many_steps": kept}
-    needs = {"ensemble": Ensemble.from_networks(network)} | {
-        k: ({"images": v}, {"epsilons": [0.05]}) for k, v in made.items()
-    }
-    found = masking.compute({"data": "embedded-spheres", "points": 20, "seed": 0}, needs, Context())
+    settings = {"data": "embedded-spheres", "points": 20, "seed": 0}
+    train, points = embedded_spheres().train, averaging.test_points(settings, Context())
+    ensemble = sgd(nn.Sequential(nn.Flatten(), nn.Linear(20, 2)), train, seed=0)
+    classes = ensemble.predict(points.images)
+    other = points.images[torch.stack([(classes != c).nonzero()[0, 0] for c in points.labels])]  # all are wrong
+    made = {"random_noise": points.images, "one_step": other, "many_steps": points.images}
+    needs = {"ensemble": ensemble} | {k: ({"images": v[None]}, {"epsilons": [1.0]}) for k, v in made.items()}
+    found = masking.compute(settings, needs, Context())
     assert not bool(found[found.check == "order"].passed.iloc[0])
-    assert len(y) == 20
 
 
 def table_of(slope: float, noise: float = 0.0) -> pd.DataFrame:

@@ -130,7 +130,7 @@ def test_build_by_name():
         (lambda: networks.fc2((28, -1), 10), r"fc2: shape must be"),
         (lambda: networks.fc2((2,), 1), r"fc2: classes must be a whole number of at least 2, got 1"),
         (lambda: networks.fc2((2,), 2, width=0), r"fc2: width must be"),
-        (lambda: networks.fc2((2,), 2, activation="tanh"), r"expected 'relu' or 'leaky_relu', got 'tanh'"),
+        (lambda: networks.fc2((2,), 2, activation="swish"), r"expected .*'leaky_relu'.*, got 'swish'"),
         (lambda: networks.conv((2,), 2), r"conv: shape must be \(channels, height, width\), got \(2,\); use fc2"),
         (lambda: networks.conv((1, 15, 28), 2), r"conv: images need at least 16 pixels a side, got 15 x 28"),
     ],

@@ -1,5 +1,6 @@
 """Blocks: the figures of every study, each panel as published beside corrected, what moves them, and their source."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,6 +88,10 @@ def blocks(found: Reproduction, claims: Iterable[Claim], folder: Path | None) ->
     return [_block(found, study, claims, folder) for study in found.studies]
 
 
+class NotDrawn(UserWarning):
+    """A figure of the page could not be drawn; the page says so in its place."""
+
+
 def _block(found: Reproduction, study: Study, claims: list[Claim], folder: Path | None) -> Block:
     picture, scale = picture_of(study), facts.settled(found).scale
     own = {k[1:]: v for k, v in found.tables.items() if k[0] == study.id}
@@ -127,7 +132,12 @@ def _panel(
     here = facts.settled(found).data(panel.data)
     stands = f" in place of {data_title(panel.data)}" if here != panel.data else ""
     picture = picture_of(study)
-    rows = picture.draw(sheet)
+    try:
+        rows = picture.draw(sheet)
+    except Exception as error:  # a figure that cannot be drawn must not cost the page of a night's run
+        reason = f"it could not be drawn ({type(error).__name__}: {error}); its numbers are in the tables"
+        warnings.warn(f"{study.id}, {panel.title}: {reason}.", NotDrawn, stacklevel=2)
+        rows, missing = [], missing | dict.fromkeys(tables, reason)
     numbers = table.means(sheet, **(sliders.own if sliders.sliders else {})) if picture.IN_NUMBERS else []
     return PanelBlock(panel, f"{data_title(here)}{stands}, {panel.network}", rows, missing, numbers)
 

@@ -47,7 +47,8 @@ def _groups(sheet: Sheet, table: "DataFrame") -> list[Group]:
     for place in places:
         own = chosen(table, place)
         boxes = {t: _box(chosen(own, {"treatment": t})) for t in ordered(table.treatment)}
-        groups.append(Group(in_words({k: int(v) for k, v in place.items()}) or sheet.panel.title, boxes))
+        if any(box is not None for box in boxes.values()):
+            groups.append(Group(in_words({k: int(v) for k, v in place.items()}) or sheet.panel.title, boxes))
     return groups
 
 

@@ -118,7 +118,7 @@ def sliders_of(
     tables = [t for t in tables if not t.empty]
     found = []
     for name in MOVED:
-        values = sorted({float(v) for t in tables if name in t.columns for v in t[name].unique()})
+        values = sorted({float(v) for t in tables if name in t.columns for v in t[name].dropna().unique()})
         if not values or name in fixed:
             continue
         own = {"k": study.panels[0].k, "draws": max(study.panels[0].draws)}.get(name, values[-1])

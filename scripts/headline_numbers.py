@@ -28,7 +28,9 @@ def row(claim: dict) -> str:
     """One claim: its verdict, and its first number."""
     first = next((n for n in claim["numbers"] if n["corrected"] or n["published"]), {})
     cells = [claim["id"], claim["statement"], signed(first.get("paper")), estimate(first.get("published"))]
-    cells += [estimate(first.get("corrected")), f"**{claim['verdict']}**"]
+    tested = sum(n["corrected"] is not None for n in claim["numbers"])
+    part = f" ({tested} of {len(claim['numbers'])} numbers)" if 0 < tested < len(claim["numbers"]) else ""
+    cells += [estimate(first.get("corrected")), f"**{claim['verdict']}**{part}"]
     return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
 
 

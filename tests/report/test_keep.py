@@ -69,7 +69,7 @@ def test_means_are_those_of_the_tables(found, kept):
 
 def test_manifest_says_how_it_was_run(found, kept):
     manifest = json.loads((kept / "manifest.json").read_text())
-    assert manifest["again"] == "holdfast reproduce BE-F3 --scale smoke"
+    assert manifest["again"] == "holdfast reproduce BE-F3 --scale smoke --panel MNIST"
     assert manifest["studies"]["BE-F3"]["seconds"] == found.times["BE-F3"]
     assert {"torch", "numpy", "python", "holdfast"} <= set(manifest["versions"])
     assert manifest["scale"]["seeds"] == [0]

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
 from holdfast.studies.codecs import JsonCodec, TensorsCodec
-from holdfast.studies.run_folder import DamagedArtifact, RunFolder, Waiting, atomic, file_checksum
+from holdfast.studies.run_folder import DamagedArtifact, Frozen, RunFolder, Waiting, atomic, file_checksum
 
 
 class Counter:
@@ -166,3 +167,33 @@ def test_stages_report_what_they_did(tmp_path):
     for _ in range(2):
         folder.stage("s", {}, lambda: None, JsonCodec())
     assert said == [("s", False), ("s", True)]
+
+
+HOLDER = """
+import sys, time
+from holdfast.studies.run_folder import RunFolder
+with RunFolder(sys.argv[1], patience=1.0).locked("one"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_process_is_not_waited_for_and_a_slow_one_is(tmp_path, frozen):
+    """Another process holds the lock for longer than patience lasts: alive, or stopped."""
+    folder = RunFolder(tmp_path, patience=1.0)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            if frozen:
+                holder.send_signal(signal.SIGSTOP)
+            time.sleep(2.5)
+            compute = lambda: folder.stage("one", {}, lambda: 7, JsonCodec(), wait=False).value
+            if frozen:
+                with pytest.warns(Frozen, match="the process that computes one is frozen"):
+                    assert compute() == 7
+            else:
+                with pytest.raises(BlockingIOError, match="another process is computing one"):
+                    compute()
+        finally:
+            holder.kill()

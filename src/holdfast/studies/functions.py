@@ -38,8 +38,8 @@ def function_of(name: str) -> Callable[..., Any]:
         found = getattr(import_module(room), short)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"studies: there is no {name} ({error}).") from error
-    if not callable(found):
-        raise ValueError(f"studies: {name} is not a function.")
+    if not callable(found) or not str(getattr(found, "__module__", "")).startswith("holdfast"):
+        raise ValueError(f"studies: {name} is not a function of holdfast.")
     return found
 
 

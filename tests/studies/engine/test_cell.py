@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.studies.engine import Cell, kind_of
 from holdfast.studies.engine.cell import in_order
+from holdfast.studies.functions import function_of
 
 
 def fit(seed=0, **more):
@@ -45,3 +46,9 @@ def test_a_copy_has_the_same_key():
 def test_unknown_kinds_are_named():
     with pytest.raises(ValueError, match=r"no kind of cell is called 'cook'; there are .*attack, .*fit"):
         kind_of("cook")
+
+
+@pytest.mark.parametrize("name", ["os.system", "holdfast.studies.run_folder.version", "holdfast.attacks.no_such"])
+def test_settings_name_functions_of_holdfast_and_no_others(name):
+    with pytest.raises(ValueError, match="studies: "):
+        function_of(name)

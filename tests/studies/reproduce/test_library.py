@@ -44,7 +44,7 @@ def test_claims_are_of_panels_that_are_there():
 
 def test_later_rules_lie_over_earlier_ones():
     laptop, paper = (Settled("corrected", s).of("fit", treatment="deep_ensemble") for s in ("laptop", "paper"))
-    assert (laptop["members"], paper["members"]) == (10, 100)
+    assert (laptop["members"], paper["members"]) == (20, 100)
     assert laptop["training"]["epochs"] == 5
     assert paper["training"]["epochs"] == 15
     assert laptop["function"] == paper["function"]

@@ -110,7 +110,7 @@ def _block(found: Reproduction, study: Study, claims: list[Claim], folder: Path 
         treatments=[t for t in treatments if picture.LEGEND == "all" or t != BASE] if drawn and picture.LEGEND else [],
         claims=[c for c in claims if c.id in judged and any(e.study == study.id for e in c.evidence)],
         files=_files(study, folder),
-        command=f"holdfast reproduce {study.id} --preset {presets} --scale {found.scale}",
+        command=facts.command(found, [study], presets),
         time=facts.duration(found.times[study.id]) if study.id in found.times else "",
     )
 

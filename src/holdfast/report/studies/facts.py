@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from holdfast.report.studies.names import data_title, treatment_title
 from holdfast.report.wording import NBSP, attack_title, listing, plain
 from holdfast.studies.reproduce.rules import Scale, Settled
 from holdfast.studies.reproduce.run import Reproduction
+from holdfast.studies.reproduce.study import Study, studies
 from holdfast.studies.run_folder import versions
 
 MEANT = {
@@ -21,6 +23,15 @@ MEANT = {
     "intervals are wider; the rest is as the papers or this page say.",
     "paper": "",
 }
+
+
+def command(found: Reproduction, chosen: Sequence[Study], preset: str = "") -> str:
+    """What runs some of the studies again, with the panels that were asked for alone."""
+    whole = studies()
+    part = [s for s in chosen if s.id in whole and len(s.panels) < len(whole[s.id].panels)]
+    titles = dict.fromkeys(panel.title for study in part for panel in study.panels)
+    words = ["holdfast reproduce", *(s.id for s in chosen), *(["--preset", preset] if preset else [])]
+    return " ".join([*words, "--scale", found.scale, *(f"--panel {shlex.quote(title)}" for title in titles)])
 
 
 def settled(found: Reproduction, preset: str = "corrected") -> Settled:

@@ -17,7 +17,8 @@ AXES = {
     "difference": "{column} minus that of {against}",
     "level": "{column}: mean over images",
     "correlation": "Spearman's correlation of {column} and {other}",
-    "trend": "{column}: slope over the logarithm of the number of draws",
+    "trend": "{column}: slope over the logarithm of {over}",
+    "association": "{column} and {other}: rank correlation over networks",
 }
 _COLUMNS = {"k_lrp": "k-LRP", "softmax_robustness": "softmax robustness", "k_lrp_of_draws": "k-LRP of single draws"}
 MOST = 12  # numbers in one drawing
@@ -34,8 +35,9 @@ class Forest:
 
 
 def forests(judgement: Judgement) -> list[Forest]:
-    """One drawing for each kind of number and each study."""
-    return [f for i, own in enumerate(_kinds(judgement)) for f in _parts(judgement, i, own)]
+    """One drawing for each kind of number and each study, of those that there are numbers of."""
+    kinds = [own for own in _kinds(judgement) if any(f.published or f.corrected for f in own)]
+    return [f for i, own in enumerate(kinds) for f in _parts(judgement, i, own)]
 
 
 def column_title(name: str) -> str:
@@ -115,6 +117,7 @@ def _axis(evidence: Evidence) -> str:
     if set(evidence.against) == {"treatment"}:
         against = the(treatment_title(evidence.against["treatment"]))
     words = {"column": column_title(evidence.column), "other": column_title(evidence.other), "against": against}
+    words |= {"over": "the number of draws" if evidence.over == "draws" else column_title(evidence.over)}
     return AXES.get(evidence.quantity, f"{{column}}: {evidence.quantity}").format(**words)
 
 

@@ -148,7 +148,6 @@ def _csv(shown: list[Card]) -> bytes:
 def _manifest(found: Reproduction) -> dict[str, Any]:
     scale = facts.settled(found).scale
     rules = ("network", "fit", "attack", "explain", "measure")
-    again = f"holdfast reproduce {' '.join(s.id for s in found.studies)} --scale {found.scale}"
     return {
         "scale": scale.model_dump(mode="json", exclude=set(rules)),
         "presets": found.presets,
@@ -158,7 +157,7 @@ def _manifest(found: Reproduction) -> dict[str, Any]:
         "versions": versions(),
         "machine": facts.machine(),
         "settings": facts.meanings(found),
-        "again": again,
+        "again": facts.command(found, found.studies),
     }
 
 

@@ -144,6 +144,8 @@ def _together(findings: list[Finding]) -> tuple[Verdict, str]:
     count = {v: sum(f.verdict == v for f in tested) for v in ("holds", "holds weaker", "does not hold")}
     several = {"holds": "hold", "holds weaker": "hold weaker", "does not hold": "do not hold"}
     summary = ", ".join(f"{n} of {len(tested)} {v if n == 1 else several[v]}" for v, n in count.items() if n)
+    if len(tested) < len(findings):
+        summary += f"; {len(findings) - len(tested)} of its {len(findings)} numbers could not be tested"
     if count["holds"] == len(tested):
         return "holds", f"{summary}."
     if count["does not hold"] > len(tested) / 2:

@@ -1,7 +1,7 @@
 """Attacks: what PGD costs beside a bare loop, worst_case beside published figures and torchattacks, maps that move.
 
 The comparison with torchattacks (`make oracles`) and everything on real data (`HOLDFAST_DATA`) is left out where these
-are not there. Strength is measured on 1,000 test images, on fewer for the larger networks, with a worst_case that is
+are not there. Strength is measured on 1,000 test images, with a worst_case that is
 given less than its defaults (three target classes, 1,000 queries): about two hours on two cores. Parts that are done
 are kept in `results/attacks.tmp`, so an interrupted run goes on.
 """
@@ -42,9 +42,9 @@ PUBLISHED = (
     ("mnist-small-certified-linf", "mnist", "linf", 0.3, 0.0, 1000),
     ("mnist-small-fgsm", "mnist", "linf", 0.1, 0.963, 1000),
     ("mnist-small-fgsm", "mnist", "linf", 0.3, 0.881, 1000),
-    ("mnist-lenet-adversarial", "mnist", "linf", 0.3, 0.916, 500),
-    ("mnist-lenet-standard", "mnist", "linf", 0.1, 0.548, 500),
-    ("cifar-resnet20", "cifar-10", "linf", 2 / 255, 0.01, 200),
+    ("mnist-lenet-adversarial", "mnist", "linf", 0.3, 0.916, 1000),
+    ("mnist-lenet-standard", "mnist", "linf", 0.1, 0.548, 1000),
+    ("cifar-resnet20", "cifar-10", "linf", 2 / 255, 0.01, 1000),
 )
 QUERIES, CLASSES = 1000, 3
 TOP = (5, 20)  # k of the k-LRP that explanation attacks lower, in percent of the pixels

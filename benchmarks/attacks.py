@@ -1,9 +1,9 @@
 """Attacks: what PGD costs beside a bare loop, worst_case beside published figures and torchattacks, maps that move.
 
 The comparison with torchattacks (`make oracles`) and everything on real data (`HOLDFAST_DATA`) is left out where these
-are not there. Strength is measured on 1,000 test images, with a worst_case that is
-given less than its defaults (three target classes, 1,000 queries): about two hours on two cores. Parts that are done
-are kept in `results/attacks.tmp`, so an interrupted run goes on.
+are not there. Strength is measured on 1,000 test images, with a worst_case that is given less than its defaults (three
+target classes, 1,000 queries): about two hours on two cores. Parts that are done are kept in `results/attacks.tmp`, so
+an interrupted run goes on.
 """
 
 import os

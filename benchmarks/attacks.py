@@ -131,7 +131,7 @@ def moved_explanations(only: str = "") -> Iterator[dict[str, Any]]:
     mnist = data.load("mnist", data_dir=DATA)
     for name, network, training, count, images in (
         ("fc2", networks.fc2((1, 28, 28), 10), inference.Training(epochs=5), 60_000, 64),
-        ("conv", networks.conv((1, 28, 28), 10, width=128), inference.Training(epochs=2), 10_000, 16),
+        ("conv", networks.conv((1, 28, 28), 10, width=128), inference.Training(epochs=2), 10_000, 64),
     ):
         if only not in name:
             continue

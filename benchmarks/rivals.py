@@ -1,0 +1,98 @@
+"""`python -m benchmarks.rivals [ROW ...]`: every inference method on MNIST, `fc2` 512, all 60,000 images, one table.
+
+Each method has its own defaults, 30 draws and temperature 1 (the deep ensemble 5 members), and sees standardised
+images. What is asked of each: a negative log likelihood on the 10,000 test images no higher than that of the one
+network by `sgd`, which is what averaging over draws is for. The row says the rest: accuracy, Brier score, calibration
+error, the mean entropy of predictions on the test images and on shifted ones, CPU seconds. The row of HMC is read from
+`results/hmc/mnist.json`. Half an hour of one core in all, so it is no family of `python -m benchmarks`; rows already in
+`results/rivals.json` are kept unless they are named.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks.__main__ import RESULTS, show, write
+from benchmarks.hmc_runs import RECORDS
+from benchmarks.measure import entry
+from holdfast import data, inference, machine, networks
+from holdfast.diagnostics.predictions import predictive_figures
+from holdfast.diagnostics.shifts import blurred, noisy, rotated
+from holdfast.ensemble import Ensemble
+
+FAMILY, DRAWS, MEMBERS = "rivals", 30, 5
+METHODS: dict[str, tuple[Callable[..., Ensemble], dict[str, Any]]] = {
+    "sgd": (inference.sgd, {}),
+    "deep_ensemble": (inference.deep_ensemble, {"members": MEMBERS}),
+    "mc_dropout": (inference.mc_dropout, {"draws": DRAWS}),
+    "laplace": (inference.laplace, {"draws": DRAWS, "structure": "kronecker"}),
+    "swag": (inference.swag, {"draws": DRAWS}),
+    "sgld": (inference.sgld, {"draws": DRAWS}),
+    "sghmc": (inference.sghmc, {"draws": DRAWS}),
+    "mean_field": (inference.mean_field, {"draws": DRAWS}),
+    "low_rank": (inference.low_rank, {"draws": DRAWS}),
+}
+SHIFTS = {"rotated": rotated, "noisy": noisy, "blurred": blurred}
+
+
+def measure(row: str) -> dict[str, Any]:
+    """What one method reaches."""
+    if row == "hmc":
+        record = json.loads((RECORDS / "mnist.json").read_text(encoding="utf-8"))
+        return {"accuracy": record["accuracy"], "nll": record["nll"], "draws": record["draws"]}
+    method, given = METHODS[row]
+    dataset = data.load("mnist", download=False)
+    x = dataset.train.images
+    network = networks.fc2(dataset.shape, len(dataset.classes), width=512)
+    network = networks.normalised(network, float(x.mean()), float(x.std()))
+    begun = time.process_time()
+    ensemble = method(network, dataset.train, seed=0, **given)
+    seconds = time.process_time() - begun
+    logits = lambda images: torch.cat([ensemble[s].logits(images) for s in range(len(ensemble))])
+    found = predictive_figures(logits(dataset.test.images), dataset.test.labels, None)
+    for name, shift in SHIFTS.items():
+        found[name] = predictive_figures(logits(shift(dataset.test.images)), dataset.test.labels, None)["entropy"]
+    warnings = list(ensemble.diagnostics.warnings) if ensemble.diagnostics else []
+    return found | {"draws": len(ensemble), "cpu_seconds": seconds, "warnings": warnings}
+
+
+def as_entry(row: str, found: dict[str, Any], bound: float) -> dict[str, Any]:
+    """The line of one method in the table."""
+    detail = f"{found['draws']} draws, accuracy {found['accuracy']:.2%}"
+    if "brier" in found:
+        shifted = ", ".join(f"{name} {found[name]:.2f}" for name in SHIFTS)
+        detail += f", Brier {found['brier']:.4f}, calibration error {found['ece']:.4f}; "
+        detail += f"entropy {found['entropy']:.2f}, {shifted}; {found['cpu_seconds']:.0f} CPU seconds"
+        detail += "".join(f"; {warning}" for warning in found["warnings"])
+    name = f"mnist: fc2 512 by {row}, negative log likelihood"
+    return entry(name, found["nll"], bound, "at_most", detail) | {"row": row, "figures": found}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the rows named, or all that are not there yet."""
+    rows = [*METHODS, "hmc"]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rivals", description=__doc__)
+    parser.add_argument("row", nargs="*", help=f"which rows to run: {', '.join(rows)} (default: those not there)")
+    named = parser.parse_args(arguments).row
+    if unknown := sorted(set(named).difference(rows)):
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(rows)}")
+    print("machine:", ", ".join(f"{name} {value}" for name, value in machine.tune().items()))
+    path = RESULTS / f"{FAMILY}.json"
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    done = {e["row"]: e["figures"] for e in entries}
+    for row in dict.fromkeys(["sgd", *(named or rows)]):  # the bound of all others first
+        if row in named or row not in done:
+            done[row] = measure(row)
+            table = [as_entry(name, done[name], done["sgd"]["nll"]) for name in rows if name in done]
+            write(FAMILY, table)
+    show(FAMILY, json.loads(path.read_text(encoding="utf-8")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

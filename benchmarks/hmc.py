@@ -141,18 +141,34 @@ def stacking(rounds: int = 5) -> list[dict[str, Any]]:
     contestants = {
         "loop": lambda: [density.gradient(z[k : k + 1]) for k, density in enumerate(each)],
         "stack": lambda: stack.gradient(z),
+        "its products": _stacked_products(stack_of=CELLS, count=len(cells[0].images)),
     }
     theirs = [pyro_gradient(network, c.images, c.labels) for c in cells]
     if None not in theirs:
         contestants["Pyro's loop"] = lambda: [gradient() for gradient in theirs]
     seconds = interleave(contestants, rounds, repeats=5, clock=time.process_time)
     told = describe(seconds)
+    told += f"; the bare products alone are {ratio(seconds, 'loop', 'its products'):.1f} times as fast as the loop"
     names = {"loop": "loop over 16 equal cells", "Pyro's loop": "Pyro's loop over 16 equal cells"}
     return [
         entry(f"half moons: {name} over their stack", ratio(seconds, key, "stack"), 8, "at_least", told)
         for key, name in names.items()
         if key in seconds
     ]
+
+
+def _stacked_products(stack_of: int, count: int, width: int = 32) -> Callable[[], None]:
+    """The eight batched products of a gradient of 2-32-32-2, and nothing else: no stack can be faster."""
+    g = torch.Generator().manual_seed(0)
+    new = lambda *shape: torch.randn(stack_of, *shape, generator=g)
+    x, h, slope, out = new(count, 2), new(count, width), new(count, width), new(count, 2)
+    first, second, last = new(2, width), new(width, width), new(width, 2)
+
+    def work() -> None:
+        x @ first, h @ second, h @ last  # forward
+        h.mT @ out, out @ last.mT, h.mT @ slope, slope @ second.mT, x.mT @ slope  # and back
+
+    return work
 
 
 def accuracies() -> list[dict[str, Any]]:

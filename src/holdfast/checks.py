@@ -68,3 +68,15 @@ def check_count(call: str, name: str, value: int, low: int = 1, high: int = 1_00
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{call}: {name} must be a whole number, got {value!r}.")
     check_range(call, name, value, low, high)
+
+
+def check_seed(call: str, seed: int) -> None:
+    """A seed is a whole number of 64 bits, which may be negative: what `torch.Generator` takes."""
+    check_count(call, "seed", seed, -(2**63), 2**63 - 1)
+
+
+def check_memory(call: str, memory: int) -> None:
+    """A budget of memory is a whole number of bytes, at least one."""
+    if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
+        kind = ValueError if type(memory) is int else TypeError
+        raise kind(f"{call}: memory must be a whole number of bytes, at least 1, got {memory!r}; 1 GiB is 1 << 30.")

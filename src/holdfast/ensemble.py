@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from holdfast import bank_file
-from holdfast.checks import check_images
+from holdfast.checks import check_images, check_memory
 from holdfast.tiles import MEMORY, Tile, Walk, activation_bytes, tiles
 
 Objective = Callable[[Tensor, slice], Tensor]  # (logits [S, b, C], which images) -> one value per image [b]
@@ -202,6 +202,7 @@ class Ensemble:
 
     def tiles(self, x: Tensor, memory: int = MEMORY) -> Iterable[list[Tile]]:
         """The tiles of all draws on the images `x`, image block by image block; see `holdfast.tiles`."""
+        check_memory("Ensemble", memory)
         return tiles(self.pair_bytes(x), len(self), len(x), memory)
 
     def pair_bytes(self, x: Tensor) -> int:

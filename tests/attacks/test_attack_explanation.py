@@ -257,6 +257,31 @@ def test_success_never_falls_with_the_radius(case, epsilons, constraint):
         assert torch.equal(found.predicted[e], y)
 
 
+def test_what_met_the_criterion_on_the_way_is_not_given_up_for_a_higher_objective(case):
+    ensemble, x = case
+    met = torch.zeros(len(x), dtype=torch.bool)
+    highest = torch.full((len(x),), -torch.inf)
+
+    def objective(maps, clean, images):
+        value = away()(maps, clean, images)
+        if not maps.requires_grad:  # maps of the network itself, not of its smoothed copy
+            torch.maximum(highest, value, out=highest)
+        return value
+
+    def criterion(maps, clean, images):
+        found = overlap_below(20, 0.6)(maps, clean, images)
+        met.logical_or_(found)
+        return found
+
+    found = attack_explanation(
+        ensemble, x, ensemble.predict(x), explain=gradient_map, objective=objective, criterion=criterion,
+        budget=Budget("linf", 0.05), steps=20, beta=20.0,
+    )  # fmt: skip
+    assert 0 < met.double().mean() < 1
+    assert torch.equal(found.success[0], met)
+    assert bool((found.objective_after[0] < highest)[met].any())  # for which something higher was passed over
+
+
 def test_posterior_mean_of_several_draws_and_repeatability():
     ensemble, x = trained(draws=3)
     y = ensemble.predict(x)

@@ -1,10 +1,14 @@
 """Resuming: an interrupted run ends as an uninterrupted one, and nothing stale or damaged is taken for a result."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from holdfast import attacks
 from holdfast.attacks import in_parts, worst_case
+from holdfast.attacks.identity import architecture_of, text_of
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble
 
@@ -23,28 +27,23 @@ def case():
 GIVEN = dict(budget=Budget("linf", [0.05, 0.2]), steps=5, queries=10)
 
 
-def counted(monkeypatch):
-    calls = []
-
-    def attack(ensemble, x, y, **settings):
-        calls.append(len(x))
-        if len(calls) == counted.stop:
-            raise KeyboardInterrupt
-        return worst_case(ensemble, x, y, **settings)
-
-    attack.__name__ = "worst_case"
-    return attack, calls
+CALLS = []
 
 
-def test_an_interrupted_run_goes_on(case, tmp_path, monkeypatch):
+def interrupted(ensemble, x, y, **settings):
+    CALLS.append(len(x))
+    if len(CALLS) == 3:
+        raise KeyboardInterrupt
+    return worst_case(ensemble, x, y, **settings)
+
+
+def test_an_interrupted_run_goes_on(case, tmp_path):
     ensemble, x, y = case
-    counted.stop = 3
-    attack, calls = counted(monkeypatch)
+    CALLS.clear()
     with pytest.raises(KeyboardInterrupt):
-        in_parts(attack, ensemble, x, y, folder=tmp_path, images_per_part=3, **GIVEN)
-    counted.stop = None
-    result = in_parts(attack, ensemble, x, y, folder=tmp_path, images_per_part=3, **GIVEN)
-    assert calls == [3, 3, 3, 3, 1]  # two parts, the interrupted one, then what was left
+        in_parts(interrupted, ensemble, x, y, folder=tmp_path, images_per_part=3, **GIVEN)
+    result = in_parts(interrupted, ensemble, x, y, folder=tmp_path, images_per_part=3, **GIVEN)
+    assert CALLS == [3, 3, 3, 3, 1]  # two parts, the interrupted one, then what was left
     whole = in_parts(worst_case, ensemble, x, y, folder=tmp_path / "other", images_per_part=3, **GIVEN)
     assert torch.equal(result.images, whole.images)
     assert torch.equal(result.success, whole.success)
@@ -113,3 +112,81 @@ def test_networks_of_the_same_weights_that_compute_something_else_are_another_ru
     found = attacks.in_parts(attacks.random_noise, fine, x, y, folder=tmp_path, budget=budget)
     assert torch.equal(found.predicted, attacks.random_noise(fine, x, y, budget=budget).predicted)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+def of_source(source, **names):
+    """What a cell of a notebook that holds `source` leaves behind: names of the module `__main__`."""
+    names |= {"__name__": "__main__", "torch": torch, "attacks": attacks}
+    exec(source, names)
+    return names
+
+
+ATTACK = """
+def mine(ensemble, x, y, *, budget, steps=2):
+    return attacks.pgd(ensemble, x, y, budget=budget, steps=steps, random_start=False)
+"""
+
+
+@pytest.mark.parametrize("edit", [("random_start=False", "momentum=0.5"), ("steps=2", "steps=3")])
+def test_an_attack_of_the_same_name_with_other_code_is_another_run(case, tmp_path, edit):
+    given = dict(folder=tmp_path, budget=Budget("linf", 0.1))
+    before, again, after = (of_source(source)["mine"] for source in (ATTACK, ATTACK, ATTACK.replace(*edit)))
+    first = in_parts(before, *case, **given)
+    assert torch.equal(in_parts(again, *case, **given).images, first.images)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert torch.equal(in_parts(after, *case, **given).images, after(*case, budget=given["budget"]).images)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_objective_of_the_same_name_with_other_code_is_another_run(case, tmp_path):
+    given = dict(folder=tmp_path, budget=Budget("linf", 0.1), steps=2)
+    source = "def loss(z, y): return -z.mean(0).gather(-1, y[:, None])[:, 0]"
+    for code in (source, source, source.replace("mean", "sum")):
+        in_parts(attacks.pgd, *case, objective=of_source(code)["loss"], **given)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_attacks_made_on_the_spot_are_refused(case, tmp_path):
+    def within(ensemble, x, y, **settings):
+        return attacks.fgsm(ensemble, x, y, **settings)
+
+    bound = of_source("class Mine:\n    def attack(self, ensemble, x, y, **settings): pass")["Mine"]().attack
+    for attack in (within, lambda ensemble, x, y, **settings: within(ensemble, x, y, **settings), bound):
+        with pytest.raises(ValueError, match="in_parts: attack is a function made on the spot, or a method"):
+            in_parts(attack, *case, folder=tmp_path, budget=Budget("linf", 0.1))
+    assert not list(tmp_path.iterdir())
+
+
+LAYER = """
+class Layer(torch.nn.Linear):
+    def __init__(self, held):
+        super().__init__(6, 4)
+        self.held = held
+    def forward(self, x):
+        return 2 * super().forward(x)
+"""
+
+
+def test_a_layer_counts_with_its_code_and_all_that_it_holds():
+    layer = of_source(LAYER)["Layer"]
+    held = [1.0, torch.ones(2000), torch.ones(2000).index_fill(0, torch.tensor(1000), 0.0), [1, 2], {"a": 3}, len]
+    held += of_source("f = lambda x: x + 1\ng = lambda x: x + 2").values()
+    known = [architecture_of(layer(h)) for h in held if not isinstance(h, torch.nn.Module)]
+    known.append(architecture_of(of_source(LAYER.replace("2 * super", "3 * super"))["Layer"](1.0)))
+    assert len(set(known)) == len(known)
+    assert known[0] == architecture_of(of_source(LAYER)["Layer"](1.0))
+    assert known[0] == architecture_of(Ensemble.from_networks(layer(1.0)).network.train())
+
+
+def test_the_same_text_in_every_process():
+    program = (
+        "import torch; from holdfast import attacks; from holdfast.budget import Budget\n"
+        "from holdfast.attacks.identity import architecture_of, text_of\n"
+        "print(text_of([attacks.pgd, {'x', 'y', 'z'}, Budget('l2', [1, 2.5]), torch.arange(3)]))\n"
+        "print(architecture_of(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())))"
+    )
+    run = lambda: subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    here = text_of([attacks.pgd, {"x", "y", "z"}, Budget("l2", [1, 2.5]), torch.arange(3)])
+    first = run()
+    assert first == run()
+    assert first.startswith(here)

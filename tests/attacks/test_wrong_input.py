@@ -8,18 +8,24 @@ import torch
 from holdfast.attacks import (
     as_module,
     attack_explanation,
+    auto_pgd,
+    auto_pgd_targeted,
+    away,
     carlini_wagner,
     fgsm,
     in_parts,
     masking_report,
     minimal_norm,
     nearest_boundary,
+    noisy_copies,
     pgd,
+    random_noise,
     square,
     target_map,
     target_region,
     top_k,
     transfer,
+    transfer_table,
     worst_case,
 )
 from holdfast.budget import Budget
@@ -54,6 +60,72 @@ def test_counts_are_whole_numbers(case, name):
         pgd(*case, budget=BUDGET, **{name: 2.5})
 
 
+def maps(ensemble, x, y):
+    return gradient_times_input(ensemble, x, y, create_graph=True)
+
+
+def moved_map(ensemble, x, y, **settings):
+    return attack_explanation(ensemble, x, y, explain=maps, objective=top_k(25), beta=None, **settings)
+
+
+def boundary(ensemble, x, y, budget, **settings):
+    return nearest_boundary(ensemble, x, y, **settings)
+
+
+def copies(ensemble, x, y, budget, **settings):
+    return noisy_copies(ensemble, x.shape[1:], spread=0.1, **settings)
+
+
+def shown(ensemble, x, y, budget, **settings):
+    return transfer(fgsm(ensemble, x, y, budget=budget), ensemble, x, y, **settings)
+
+
+def table(ensemble, x, y, budget, **settings):
+    return transfer_table({"a": fgsm(ensemble, x, y, budget=budget)}, {"a": ensemble}, x, y, **settings)
+
+
+SEEDED = {
+    f.__name__: f for f in (pgd, auto_pgd, auto_pgd_targeted, random_noise, square, worst_case, masking_report)
+} | {"attack_explanation": moved_map, "nearest_boundary": boundary, "noisy_copies": copies}
+BOUNDED = {f.__name__: f for f in (fgsm, minimal_norm, carlini_wagner)} | SEEDED
+BOUNDED |= {"transfer": shown, "transfer_table": table}
+del BOUNDED["noisy_copies"]
+
+
+@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize(
+    ("seed", "error", "message"),
+    [
+        ("a", TypeError, "seed must be a whole number, got 'a'"),
+        (1.5, TypeError, r"seed must be a whole number, got 1\.5"),
+        (None, TypeError, "seed must be a whole number, got None"),
+        (True, TypeError, "seed must be a whole number, got True"),
+        (2**70, ValueError, "seed must lie in"),
+    ],
+)
+def test_seeds_are_whole_numbers(case, name, seed, error, message):
+    with pytest.raises(error, match=f"{name}: {message}"):
+        SEEDED[name](*case, budget=BUDGET, seed=seed)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize(("memory", "error"), [(0, ValueError), (-5, ValueError), ("1GB", TypeError), (1e9, TypeError)])
+def test_memory_is_a_number_of_bytes(case, name, memory, error):
+    call = name.removesuffix("_table")
+    budget = Budget("l2", 0.1) if name == "carlini_wagner" else BUDGET
+    with pytest.raises(
+        error, match=rf"{call}: memory must be a whole number of bytes, at least 1, got {memory!r}; 1 GiB"
+    ):
+        BOUNDED[name](*case, budget=budget, memory=memory)
+
+
+def test_memory_of_an_ensemble_is_a_number_of_bytes(case):
+    ensemble, x, _ = case
+    for call in (ensemble.logits, ensemble.log_predictive, ensemble.predict):
+        with pytest.raises(ValueError, match="Ensemble: memory must be a whole number of bytes, at least 1, got 0"):
+            call(x, memory=0)
+
+
 def test_labels_of_any_integer_type(case):
     ensemble, x, y = case
     expected = pgd(ensemble, x, y, budget=BUDGET, steps=3)
@@ -75,6 +147,30 @@ def test_what_is_no_classifier(case, network):
 def test_an_objective_that_is_not_one_value_per_image(case, objective):
     with pytest.raises(ValueError, match=r"pgd: the objective must return one value per image, \(5,\), got "):
         pgd(*case, budget=BUDGET, objective=objective)
+
+
+@pytest.mark.parametrize("attack", [fgsm, pgd, auto_pgd, carlini_wagner])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda z, y: torch.zeros(len(y)),
+        lambda z, y: z.detach()[0, :, 0],
+        lambda z, y: (z.argmax(-1) != y).double().mean(0),
+    ],
+)
+def test_an_objective_without_a_derivative(case, attack, objective):
+    budget = Budget("l2", 0.1) if attack is carlini_wagner else BUDGET
+    with pytest.raises(
+        ValueError, match=f"{attack.__name__}: the objective does not depend differentiably on the logi"
+    ):
+        attack(*case, budget=budget, objective=objective)
+
+
+def test_the_objective_of_a_search_without_gradients(case):
+    with pytest.raises(ValueError, match=r"square: the objective must return one value per image, \(5,\), got \(\)"):
+        square(*case, budget=BUDGET, objective=lambda z, y: z.sum(), early_stop=False)
+    found = square(*case, budget=BUDGET, objective=lambda z, y: (z.argmax(-1) != y).double().mean(0), queries=3)
+    assert found.name == "square"  # it needs no derivative
 
 
 def test_labels_that_the_network_does_not_have(case):
@@ -172,16 +268,28 @@ def test_transfer_is_of_a_result_and_of_its_own_images(case):
         transfer(fgsm(ensemble, x, y, budget=BUDGET), ensemble, x.flip(0), y)
 
 
-def maps(ensemble, x, y):
-    return gradient_times_input(ensemble, x, y, create_graph=True)
-
-
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
         (dict(objective="top_k"), TypeError, "objective must be a function, such as top_k"),
         (dict(criterion="overlap"), TypeError, "criterion must be a function"),
         (dict(objective=lambda m, clean, images: m.sum()), ValueError, r"one value per image, \(5,\), got \(\)"),
+        (
+            dict(objective=lambda m, clean, images: torch.zeros(len(m))),
+            ValueError,
+            "not depend differentiably on the maps",
+        ),
+        (dict(objective=lambda m, clean, images: m.detach().flatten(1).sum(1)), ValueError, "constant or detached"),
+        (
+            dict(objective=away(), criterion=lambda m, clean, images: True),
+            ValueError,
+            r"criterion must return one .* \(5,\), got bool",
+        ),
+        (
+            dict(objective=away(), criterion=lambda m, clean, images: (m > 0).any()),
+            ValueError,
+            r"one value .* got \(\)",
+        ),
         (dict(explain=gradient_times_input), ValueError, r"explain must keep the graph \(create_graph=True"),
         (dict(beta="x"), ValueError, "beta must be a number, a pair of them, None or 'auto', got 'x'"),
         (dict(beta=(1.0, 2.0, 3.0)), ValueError, "beta must be a number, a pair of them"),

@@ -25,16 +25,15 @@ from holdfast.attacks.check import Check
 from holdfast.attacks.explanation_objectives import MapCriterion, MapObjective
 from holdfast.attacks.objectives import name_of
 from holdfast.attacks.search import Search
-from holdfast.attacks.smoothing import smoothed
+from holdfast.attacks.smoothing import betas_of, check_beta, smoothed
 from holdfast.budget import Budget
-from holdfast.checks import check_count, check_range
+from holdfast.checks import check_count, check_range, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY, Tile, Walk, tiles
 
 Explain = Callable[[Ensemble, Tensor, Tensor], Tensor]  # (ensemble, x [b, ...], class [b]) -> maps [s, b, *image]
 SECOND_ORDER = 6  # memory of a derivative through a heatmap, in units of a forward pass
-AUTO = (5.0, 100.0)  # first and last beta of a smoothed start
 PROBE = 1e-3  # share of the radius by which a derivative is tried out
 HALVINGS = 4  # how often a step that would change the decision is halved before it is given up
 
@@ -101,8 +100,9 @@ def attack_explanation(
         memory: budget in bytes for the work of one moment.
 
     Returns:
-        The image with the highest objective per input and radius among those that keep the decision. What succeeds
-        within a radius is handed up to the larger ones, so success never falls with the radius.
+        The image with the highest objective per input and radius among those that keep the decision; where a criterion
+        is given, among those that meet it as long as one did. What succeeds within a radius is handed up to the larger
+        ones, so success never falls with the radius.
 
     >>> from holdfast.attacks.explanation_objectives import top_k
     >>> network = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
@@ -122,41 +122,49 @@ def attack_explanation(
     check_count(call, "n_restarts", n_restarts)
     check_range(call, "step_size", step_size, 0, 1e6, open_low=True)
     check_range(call, "momentum", momentum, 0, 1)
+    check_seed(call, seed)
     for name, function in (("explain", explain), ("objective", objective), ("criterion", criterion)):
         if not callable(function) and not (name == "criterion" and function is None):
             raise TypeError(f"{call}: {name} must be a function, such as top_k(20) for an objective, got {function!r}.")
-    _check_beta(call, beta)
+    check_beta(call, beta)
     if constraint not in ("projection", "penalty", "none"):
         raise ValueError(f"{call}: constraint must be 'projection', 'penalty' or 'none', got {constraint!r}.")
     search = Search(call, ensemble, x, y, budget=budget, memory=memory)
-    if smooth := [b for restart in range(n_restarts) for b in _betas(beta, 1, restart) if b is not None]:
+    if smooth := [b for restart in range(n_restarts) for b in betas_of(beta, 1, restart) if b is not None]:
         smoothed(ensemble, smooth[0]).logits(x[:1])  # what cannot be smoothed says so before any work
-    run = _Run(search, explain, objective, constraint)
+    run = _Run(search, explain, objective, constraint, criterion)
     guides = (objective, *getattr(objective, "variants", ()))
     generator = torch.Generator().manual_seed(seed)
     for restart in range(n_restarts):
         start = budget.random(search.x, search.radius, generator)
         run.guide = guides[restart // 2 % len(guides)]
-        run.climb(start, _betas(beta, steps, restart), step_size, momentum)
+        run.climb(start, betas_of(beta, steps, restart), step_size, momentum)
     settings = dict(steps=steps, step_size=step_size, momentum=momentum, beta=beta, n_restarts=n_restarts, seed=seed)
-    return run.finish(criterion, settings)
+    return run.finish(settings)
 
 
 class _Run:
     """One attack under way: the maps of the clean images, and the best image found so far for every row."""
 
-    def __init__(self, search: Search, explain: Explain, objective: MapObjective, constraint: str) -> None:
+    def __init__(
+        self,
+        search: Search,
+        explain: Explain,
+        objective: MapObjective,
+        constraint: str,
+        criterion: MapCriterion | None = None,
+    ) -> None:
         self.search, self.explain, self.objective, self.constraint = search, explain, objective, constraint
+        self.criterion = criterion
         self.guide = objective  # whose derivative is followed
         count = len(search.clean)
         self.images = torch.arange(count, device=search.x.device).repeat(len(search.budget.epsilons))
         self.decision = search.clean.argmax(-1).repeat(len(search.budget.epsilons))
         self.clean_maps = self._maps(search.ensemble, search.x[:count], search.y[:count])
         self.before = objective(self.clean_maps, self.clean_maps, self.images[:count])
-        if not isinstance(self.before, Tensor) or self.before.shape != (count,):
-            got = tuple(self.before.shape) if isinstance(self.before, Tensor) else type(self.before).__name__
-            raise ValueError(f"{search.call}: the objective must return one value per image, ({count},), got {got}.")
+        _check_values(search.call, "the objective", self.before, count)
         self.value = self.before.repeat(len(search.budget.epsilons))
+        self.met = torch.zeros_like(search.success)  # the criterion, with the decision kept, by the best image
         self.followed = 0.0
 
     def climb(self, start: Tensor, betas: list[float | None], step_size: float, momentum: float) -> None:
@@ -175,14 +183,13 @@ class _Run:
             moved = self._allowed(search.project(moved + stride * direction, search.rows), moved)
             self._note(moved)
 
-    def finish(self, criterion: MapCriterion | None, settings: dict) -> MovedExplanation:
+    def finish(self, settings: dict) -> MovedExplanation:
         search, shape = self.search, (len(self.search.budget.epsilons), -1)
         settings |= dict(objective=name_of(self.objective), constraint=self.constraint)
-        settings |= dict(criterion=name_of(criterion) if criterion else "objective rose")
+        settings |= dict(criterion=name_of(self.criterion) if self.criterion else "objective rose")
         maps = self._maps(search.ensemble, search.best, search.y)
-        clean = self.clean_maps[self.images]
-        after = self.objective(maps, clean, self.images).view(shape)
-        moved = criterion(maps, clean, self.images).view(shape) if criterion else after > self.before
+        after = self.objective(maps, self.clean_maps[self.images], self.images).view(shape)
+        moved = self._moved(maps).view(shape) if self.criterion else after > self.before
         success = moved & self._keeps(search.best).view(shape)
         maps, images = (t.unflatten(0, shape) for t in (maps, search.best))
         self._hand_up(success, after, images, maps)
@@ -229,11 +236,22 @@ class _Run:
     def _note(self, moved: Tensor) -> None:
         maps = self._maps(self.search.ensemble, moved, self.search.y)
         value = self.objective(maps, self.clean_maps[self.images], self.images)
-        better = value > self.value
+        keeps = self._keeps(moved)
+        met = self._moved(maps) & keeps if self.criterion else torch.zeros_like(keeps)
+        better = (met & ~self.met) | (
+            (met == self.met) & (value > self.value)
+        )  # the criterion first: it is the verdict
         if self.constraint != "none":
-            better &= self._keeps(moved)
+            better &= keeps
         self.search.best = torch.where(self.search.spread(better), moved, self.search.best)
         self.value = torch.where(better, value, self.value)
+        self.met |= met
+
+    def _moved(self, maps: Tensor) -> Tensor:
+        """Where the criterion is met `[N]`."""
+        found = self.criterion(maps, self.clean_maps[self.images], self.images)
+        _check_values(self.search.call, "the criterion", found, len(self.images))
+        return found.bool()
 
     def _keeps(self, moved: Tensor) -> Tensor:
         return self.search.ensemble.predict(moved, memory=self.search.memory) == self.decision
@@ -283,6 +301,11 @@ class _Run:
             leaf = (mean.detach() / draws).requires_grad_()
             images = self.images[rows]
             value = self.guide(leaf, self.clean_maps[images], images)
+            if not value.requires_grad:
+                raise ValueError(
+                    "attack_explanation: the objective does not depend differentiably on the maps (it is constant or "
+                    "detached); return a function of them that has a derivative, such as overlap(20)."
+                )
             (back,) = torch.autograd.grad(value.sum(), leaf)
             total = torch.zeros_like(t)
             for tile in block:
@@ -320,21 +343,10 @@ class _Run:
         return list(tiles(cost, len(self.search.ensemble), len(x), self.search.memory))
 
 
-def _check_beta(call: str, beta: float | tuple[float, float] | str | None) -> None:
-    pair = isinstance(beta, tuple | list) and len(beta) == 2
-    if beta is not None and beta != "auto" and not pair and not isinstance(beta, int | float):
-        raise ValueError(f"{call}: beta must be a number, a pair of them, None or 'auto', got {beta!r}.")
-    for value in beta if pair else [beta] if isinstance(beta, int | float) else []:
-        check_range(call, "beta", value, 0, 1e6, open_low=True)
-
-
-def _betas(beta: float | tuple[float, float] | str | None, steps: int, restart: int) -> list[float | None]:
-    if beta == "auto":
-        beta = AUTO if restart % 2 else None
-    if beta is None or isinstance(beta, int | float):
-        return [beta] * steps
-    first, last = beta
-    return [first * (last / first) ** (i / max(1, steps - 1)) for i in range(steps)]
+def _check_values(call: str, what: str, found: object, count: int) -> None:
+    if not isinstance(found, Tensor) or found.shape != (count,):
+        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"{call}: {what} must return one value per image, ({count},), got {got}.")
 
 
 def _cosine(share: float) -> float:

@@ -19,7 +19,7 @@ from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.objectives import ObjectiveFunction, margin_towards, name_of, targeted_dlr
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_count
+from holdfast.checks import check_count, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -68,6 +68,7 @@ def auto_pgd(
     """
     check_count("auto_pgd", "steps", steps)
     check_count("auto_pgd", "n_restarts", n_restarts)
+    check_seed("auto_pgd", seed)
     search = Search("auto_pgd", ensemble, x, y, budget=budget, objective=objective, targeted=targeted, memory=memory)
     generator = torch.Generator().manual_seed(seed)
     for _ in track(range(n_restarts), "AutoPGD, restarts"):
@@ -94,6 +95,7 @@ def auto_pgd_targeted(
     """
     check_count("auto_pgd_targeted", "steps", steps)
     check_count("auto_pgd_targeted", "n_target_classes", n_target_classes)
+    check_seed("auto_pgd_targeted", seed)
     search = Search("auto_pgd_targeted", ensemble, x, y, budget=budget, memory=memory)
     generator = torch.Generator().manual_seed(seed)
     climb_to_classes(search, n_target_classes, steps=steps, generator=generator, early_stop=early_stop)

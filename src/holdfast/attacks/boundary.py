@@ -36,7 +36,7 @@ from holdfast.attacks.attacked import sizes
 from holdfast.attacks.boundary_stages import STAGES, BoundarySearch, TimeUp, approach
 from holdfast.attacks.search import check_kinds
 from holdfast.budget import Budget
-from holdfast.checks import check_count, check_images, check_labels, check_range
+from holdfast.checks import check_count, check_images, check_labels, check_memory, check_range, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -158,6 +158,8 @@ def nearest_boundary(
     if seconds is not None:
         check_range(call, "seconds", seconds, 0, math.inf, open_low=True)
     check_count(call, "n_target_classes", n_target_classes, 0)
+    check_seed(call, seed)
+    check_memory(call, memory)
     check_kinds(call, ensemble, budget)
     x = x.detach()
     log_p = _log_predictive(call, ensemble, x, memory)

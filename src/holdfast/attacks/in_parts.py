@@ -1,6 +1,5 @@
 """In parts: a long attack as a row of short ones, each kept on disk; an interrupted run goes on where it was."""
 
-import hashlib
 import json
 import os
 import warnings
@@ -12,11 +11,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast import __version__
 from holdfast.attacks import masking_checks
 from holdfast.attacks.attacked import Attacked
+from holdfast.attacks.identity import architecture_of, digest, text_of
 from holdfast.attacks.search import check_ensemble
 from holdfast.attacks.signs import by_stage, merged
 from holdfast.checks import check_count, check_images, check_labels
@@ -38,12 +38,14 @@ def in_parts(
 ) -> Attacked:
     """Run an attack part by part; parts that `folder` already holds are read and not run again.
 
-    A part is found again only under the same weights, images, labels, attack, settings and version. A damaged file is
-    computed anew, with a warning. Every part uses the same seed, so the result depends on `images_per_part` and on
+    A part is found again only under the same network, weights, images, labels, attack, settings and version; of
+    functions and layers of your own their code counts, not the name alone. A damaged file is computed anew, with a
+    warning. Every part uses the same seed, so the result depends on `images_per_part` and on
     nothing else: not on where a run was interrupted.
 
     Args:
-        attack: an attack of this room on predictions, such as `worst_case`.
+        attack: an attack of this room on predictions, such as `worst_case`, or a function of a module that is called
+            like one.
         ensemble, x, y: what the attack is given.
         folder: where parts are kept; made if need be.
         images_per_part: images of one part.
@@ -53,7 +55,8 @@ def in_parts(
         The result on all images.
 
     Raises:
-        ValueError: an attack on explanations, or an objective that has no name under which to find its parts again.
+        ValueError: an attack on explanations; or an attack or objective made on the spot (a lambda, a function within
+            a function, a method), which nothing tells from another one in the next run.
 
     >>> from tempfile import TemporaryDirectory
     >>> from holdfast.attacks import fgsm
@@ -72,12 +75,12 @@ def in_parts(
     check_count("in_parts", "images_per_part", images_per_part)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = _digest(*(part for name, value in sorted(ensemble.weights.items()) for part in (name, value)))
-    network = _architecture(ensemble.network)
+    weights = digest(*(part for name, value in sorted(ensemble.weights.items()) for part in (name, value)))
+    case = (__version__, architecture_of(ensemble.network), weights, text_of(attack), text_of(settings))
     parts = []
     for start in track(range(0, len(x), images_per_part), f"{attack.__name__}, parts"):
         rows = slice(start, start + images_per_part)
-        key = _digest(__version__, network, weights, x[rows], y[rows], attack.__name__, _described(settings))
+        key = digest(*case, x[rows], y[rows])
         path = folder / f"{attack.__name__}-{start:06d}-{key[:16]}.safetensors"
         part = _read(path, x.device) if path.exists() else None
         if part is None:
@@ -115,18 +118,23 @@ def _check_named(attack: Callable, settings: dict[str, Any]) -> None:
             f"in_parts: {attack.__name__} attacks explanations, whose objectives may know the images by number; call "
             "it on some images after the other."
         )
-    for name, value in settings.items():
-        if callable(value) and ("<" in getattr(value, "__qualname__", "<") or hasattr(value, "__self__")):
+    for name, value in {"attack": attack, **settings}.items():
+        if callable(value) and (
+            "<" in getattr(value, "__qualname__", "<")
+            or hasattr(value, "__self__")
+            or getattr(value, "__closure__", None)
+        ):
             raise ValueError(
                 f"in_parts: {name} is a function made on the spot, or a method, which two runs cannot tell from "
-                "another one; pass its name, or a function defined in a module."
+                "another one; pass a function defined in a module"
+                f"{'.' if name == 'attack' else ', or its name.'}"
             )
 
 
 def _write(path: Path, part: Attacked) -> None:
     tensors = {name: getattr(part, name).contiguous() for name in TENSORS}
     facts = dict(
-        name=part.name, epsilons=part.epsilons, settings=dict(part.settings), digest=_digest(*tensors.values()),
+        name=part.name, epsilons=part.epsilons, settings=dict(part.settings), digest=digest(*tensors.values()),
         masking=dict(part.masking.figures) if part.masking else None,
     )  # fmt: skip
     partial = path.with_name(path.name + ".partial")
@@ -139,7 +147,7 @@ def _read(path: Path, device: torch.device) -> Attacked | None:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in TENSORS}
             facts = json.loads(file.metadata()["facts"])
-        if facts.pop("digest") != _digest(*tensors.values()):
+        if facts.pop("digest") != digest(*tensors.values()):
             raise ValueError("its checksum is wrong")
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         warnings.warn(f"in_parts: {path} is damaged ({error}); computing this part again.", stacklevel=3)
@@ -148,30 +156,3 @@ def _read(path: Path, device: torch.device) -> Attacked | None:
     figures = facts.pop("masking", None)
     masking = masking_checks.of(figures) if figures else None
     return Attacked(**moved, **facts | {"epsilons": tuple(facts["epsilons"])}, masking=masking)
-
-
-def _digest(*values: str | Tensor) -> str:
-    found = hashlib.sha256()
-    for value in values:
-        if isinstance(value, Tensor):
-            found.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        else:
-            found.update(value.encode())
-    return found.hexdigest()
-
-
-def _architecture(network: nn.Module) -> str:
-    """The modules, and the plain values that they hold: weights alone do not say what a network computes."""
-    plain = (bool, int, float, str, tuple)
-    held = [
-        (name, type(m).__qualname__, sorted((k, repr(v)) for k, v in vars(m).items() if isinstance(v, plain)))
-        for name, m in network.named_modules()
-    ]
-    return f"{network!r} {held}"
-
-
-def _described(settings: dict[str, Any]) -> str:
-    """Settings as text that is the same in every process."""
-    named = {k: f"{v.__module__}.{v.__qualname__}" if callable(v) else repr(v) for k, v in settings.items()}
-    return json.dumps(named, sort_keys=True)

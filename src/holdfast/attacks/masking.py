@@ -37,7 +37,7 @@ from holdfast.attacks.masking_figures import basic_attacks, thorough_figures
 from holdfast.attacks.search import check_kinds
 from holdfast.attacks.signs import sample, withstanding
 from holdfast.budget import Budget
-from holdfast.checks import check_count, check_images, check_labels
+from holdfast.checks import check_count, check_images, check_labels, check_memory, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
 
@@ -92,6 +92,9 @@ def masking_report(
     check_labels("masking_report", y, len(x))
     budget.check_inside("masking_report", x)
     check_count("masking_report", "steps", steps)
+    check_count("masking_report", "queries", queries)
+    check_seed("masking_report", seed)
+    check_memory("masking_report", memory)
     if thorough_images is not None:
         check_count("masking_report", "thorough_images", thorough_images, 1, len(x))
     for name, named, of_what in (("others", others, "ensembles"), ("attacked", attacked, "results of attacks")):

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_count, check_range
+from holdfast.checks import check_count, check_range, check_seed
 from holdfast.ensemble import Ensemble, skeleton
 
 
@@ -37,6 +37,7 @@ def noisy_copies(
     """
     check_range("noisy_copies", "spread", spread, 0, 1e6)
     check_count("noisy_copies", "copies", copies)
+    check_seed("noisy_copies", seed)
     generator = torch.Generator().manual_seed(seed)
     noise = spread * torch.randn(copies, *shape, generator=generator, dtype=torch.float64)
     noise = noise.to(ensemble.device, ensemble.dtype)

@@ -15,7 +15,7 @@ from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.objectives import ObjectiveFunction, name_of
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_count, check_range
+from holdfast.checks import check_count, check_range, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -69,6 +69,7 @@ def pgd(
     check_count("pgd", "steps", steps)
     check_count("pgd", "n_restarts", n_restarts)
     check_range("pgd", "momentum", momentum, 0, 1)
+    check_seed("pgd", seed)
     step_size = 2.5 / steps if step_size is None else step_size
     check_range("pgd", "step_size", step_size, 0, 1e6, open_low=True)
     search = Search("pgd", ensemble, x, y, budget=budget, objective=objective, targeted=targeted, memory=memory)

@@ -13,7 +13,7 @@ from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.objectives import ObjectiveFunction
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_count
+from holdfast.checks import check_count, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
 
@@ -57,6 +57,7 @@ def random_noise(
     if kind not in ("sign", "uniform"):
         raise ValueError(f"random_noise: kind must be 'sign' or 'uniform', got {kind!r}.")
     check_count("random_noise", "n_restarts", n_restarts)
+    check_seed("random_noise", seed)
     search = Search(
         "random_noise", ensemble, x, y, budget=budget, objective=objective, targeted=targeted, memory=memory
     )

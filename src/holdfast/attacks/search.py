@@ -17,7 +17,7 @@ from holdfast.attacks.attacked import Attacked, sizes
 from holdfast.attacks.objectives import ObjectiveFunction, margin_of, objective_function
 from holdfast.attacks.signs import signs
 from holdfast.budget import Budget
-from holdfast.checks import check_images, check_labels
+from holdfast.checks import check_images, check_labels, check_memory
 from holdfast.ensemble import Ensemble, log_predictive
 
 
@@ -48,6 +48,7 @@ class Search:
         memory: int,
     ) -> None:
         check_kinds(call, ensemble, budget)
+        check_memory(call, memory)
         check_images(call, x)
         budget.check_inside(call, x)
         self.call, self.ensemble, self.budget, self.memory = call, ensemble, budget, memory
@@ -104,11 +105,10 @@ class Search:
         def objective(logits: Tensor, images: slice) -> Tensor:
             margin[images], success[images] = self._verdict(log_predictive(logits.detach()), self.y[rows[images]])
             value = self._raised(logits, rows[images])
-            if not isinstance(value, Tensor) or value.shape != success[images].shape:
-                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            if not value.requires_grad:
                 raise ValueError(
-                    f"{self.call}: the objective must return one value per image, "
-                    f"{tuple(success[images].shape)}, got {got}."
+                    f"{self.call}: the objective does not depend differentiably on the logits (it is constant, "
+                    "detached, or made of decisions such as argmax); return a function of them that has a derivative."
                 )
             return value
 
@@ -160,10 +160,12 @@ class Search:
             raise self._explained(error) from error
 
     def _raised(self, logits: Tensor, rows: Tensor) -> Tensor:
-        if self.target is not None:
-            return self.objective(logits, self.y[rows], self.target[rows])
-        value = self.objective(logits, self.y[rows])
-        return -value if self.targeted else value
+        given = (logits, self.y[rows]) if self.target is None else (logits, self.y[rows], self.target[rows])
+        value = self.objective(*given)
+        if not isinstance(value, Tensor) or value.shape != rows.shape:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"{self.call}: the objective must return one value per image, ({len(rows)},), got {got}.")
+        return -value if self.targeted and self.target is None else value
 
     def _verdict(self, log_p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         margin, wrong = margin_of(log_p, y), log_p.argmax(-1) != y

@@ -21,6 +21,8 @@ from torch.overrides import TorchFunctionMode
 from holdfast.checks import check_range
 from holdfast.ensemble import Ensemble
 
+AUTO = (5.0, 100.0)  # first and last beta of a smoothed start
+
 
 def smoothed(ensemble: Ensemble, beta: float) -> Ensemble:
     """The ensemble with every ReLU and LeakyReLU smoothed, module or function; larger `beta` is closer to the original.
@@ -56,6 +58,29 @@ def smoothed(ensemble: Ensemble, beta: float) -> Ensemble:
 
     network.__class__ = type(kind.__name__, (kind,), {"forward": forward})  # names and weights stay what they were
     return replace(ensemble, network=network.eval())
+
+
+def check_beta(call: str, beta: float | tuple[float, float] | str | None) -> None:
+    """`beta` must be a positive number, a pair of them, None or "auto"."""
+    pair = isinstance(beta, tuple | list) and len(beta) == 2
+    if beta is not None and beta != "auto" and not pair and not isinstance(beta, int | float):
+        raise ValueError(f"{call}: beta must be a number, a pair of them, None or 'auto', got {beta!r}.")
+    for value in beta if pair else [beta] if isinstance(beta, int | float) else []:
+        check_range(call, "beta", value, 0, 1e6, open_low=True)
+
+
+def betas_of(beta: float | tuple[float, float] | str | None, steps: int, restart: int) -> list[float | None]:
+    """The sharpness at every step of a start, growing geometrically along a pair; None: not smoothed.
+
+    >>> betas_of((1.0, 100.0), 3, restart=0), betas_of("auto", 2, restart=0), betas_of("auto", 2, restart=1)
+    ([1.0, 10.0, 100.0], [None, None], [5.0, 100.0])
+    """
+    if beta == "auto":
+        beta = AUTO if restart % 2 else None
+    if beta is None or isinstance(beta, int | float):
+        return [beta] * steps
+    first, last = beta
+    return [first * (last / first) ** (i / max(1, steps - 1)) for i in range(steps)]
 
 
 class Functions(TorchFunctionMode):

@@ -13,7 +13,7 @@ from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.objectives import ObjectiveFunction, name_of
 from holdfast.attacks.search import Search
 from holdfast.budget import Budget
-from holdfast.checks import check_count, check_range
+from holdfast.checks import check_count, check_range, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -64,6 +64,7 @@ def square(
     check_count("square", "queries", queries)
     check_range("square", "area", area, 0, 1, open_low=True)
     check_count("square", "n_restarts", n_restarts)
+    check_seed("square", seed)
     search = Search("square", ensemble, x, y, budget=budget, objective=objective, targeted=targeted, memory=memory)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(n_restarts):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from holdfast.attacks.attacked import Attacked, check_attacked, sizes
 from holdfast.attacks.search import check_ensemble
-from holdfast.checks import check_images, check_labels
+from holdfast.checks import check_images, check_labels, check_memory
 from holdfast.ensemble import Ensemble
 from holdfast.tiles import MEMORY
 
@@ -50,6 +50,7 @@ def transfer(attacked: Attacked, ensemble: Ensemble, x: Tensor, y: Tensor, *, me
     """
     check_attacked("transfer", attacked)
     check_ensemble("transfer", ensemble)
+    check_memory("transfer", memory)
     check_images("transfer", x, tuple(attacked.images.shape[2:]))
     check_labels("transfer", y, attacked.images.shape[1])
     size, _ = sizes(attacked.images, x)

@@ -29,7 +29,7 @@ from holdfast.attacks.objectives import margin_towards
 from holdfast.attacks.search import Search
 from holdfast.attacks.square import try_patches
 from holdfast.budget import Budget
-from holdfast.checks import check_count
+from holdfast.checks import check_count, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
 from holdfast.tiles import MEMORY
@@ -79,6 +79,7 @@ def worst_case(
     for name, value in dict(steps=steps, n_restarts=n_restarts, n_target_classes=n_target_classes).items():
         check_count("worst_case", name, value)
     check_count("worst_case", "queries", queries)
+    check_seed("worst_case", seed)
     search = Search("worst_case", ensemble, x, y, budget=budget, memory=memory)
     plan = _Plan(steps, n_restarts, n_target_classes, queries, torch.Generator().manual_seed(seed))
     broken_by = {"clean": _broken(search)}

@@ -257,6 +257,23 @@ def test_loud_draws_do_not_hide_from_the_default_attack(images):
     assert worst.accuracy(y)[0] <= min(left.values())
 
 
+def test_no_draw_hides_behind_a_louder_one(images):
+    # from a hundredth to a thousand times as loud: one temperature for all draws would flatten most of them
+    draws = [fit(fc2(), *images[:2], scale=1.0, seed=seed) for seed in range(8)]
+    with torch.no_grad():
+        for draw, factor in zip(draws, torch.logspace(-2, 3, 8), strict=True):
+            for p in draw[-1].parameters():
+                p.mul_(factor)
+    ensemble, (x, y), budget = Ensemble.from_networks(draws), (t[:40] for t in images[2:]), Budget("linf", 0.1)
+    given = dict(budget=budget, steps=30, queries=20, n_target_classes=4)
+    found = worst_case(ensemble, x, y, **given)
+    levelled = [n[0] for stage, n in found.settings["broken_by"].items() if "levelled" in stage]
+    assert len(levelled) == 2
+    assert sum(levelled) >= 5  # of 40, after all that follows the draws as they are
+    assert found.accuracy(y)[0] < 0.3
+    assert not any("levelled" in stage for stage in worst_case(ensemble[0], x, y, **given).settings["broken_by"])
+
+
 @pytest.mark.parametrize(
     "kind", ["honest", "loud", "unit prior", "straight through", "single precision", "black images"]
 )

@@ -43,9 +43,15 @@ def slow(name, z, y):
                 "dlr": gap / (top[0] - top[2]),
                 "logit_margin": float(max(mean[c] for c in others) - mean[label]),
                 "votes": sum(vote) / len(vote),
+                "levelled_margin": sum(slow_levelled(one, label, level) for level in (2, 5, 10)) / 3,
             }[name]
         )
     return torch.tensor(values, dtype=torch.float64)
+
+
+def slow_levelled(one, label, level):
+    p = sum((d / max(1.0, float(d.var(correction=0).sqrt()) / level)).softmax(0) for d in one) / len(one)
+    return float(max(torch.log(p[c]) for c in range(len(p)) if c != label) - torch.log(p[label]))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -70,6 +76,13 @@ def test_targeted_forms():
     top = q.sort(-1, descending=True).values
     expected = (goal - own) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]))
     torch.testing.assert_close(objectives.targeted_dlr(z, y, target), expected)
+    loud = 30 * z * torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1)
+    for levels in ((2, 5, 10), (10,)):
+        heat = lambda d, level: max(1.0, float(d.std(correction=0)) / level)
+        r = [sum((d[i] / heat(d[i], level)).softmax(-1) for d in loud) for i in range(5) for level in levels]
+        log_r = torch.stack(r).log().unflatten(0, (5, -1)).mean(1)
+        expected = (log_r.gather(-1, target[:, None]) - log_r.gather(-1, y[:, None]))[:, 0]
+        torch.testing.assert_close(objectives.levelled_towards(loud, y, target, levels=levels), expected)
     with pytest.raises(ValueError, match=r"targeted_dlr: .* needs at least 4 classes, got 3"):
         objectives.targeted_dlr(z[..., :3], y.clamp(max=2), target.clamp(max=2))
 

@@ -1,4 +1,4 @@
-"""Settings that every test runs under: one torch thread per worker, and where the real data are."""
+"""Settings that every test runs under: one torch thread per worker, no deadlines, and where the real data are."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("busy machine", deadline=None)  # an example may wait for its turn
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ images that no stage before it has broken:
     6. the smallest perturbation that changes the decision, towards each of these classes
     7. Square, which asks for answers only
 
-An ensemble with loud logits hides from attacks on its log predictive but not from stages 3, 5 and 7. Where draws differ
-in loudness, levelling them matters most: of eight draws of a small network, a hundredth to a thousand times as loud as
-they were trained, the other stages left 28 % right and these 9 %.
+An ensemble with loud logits hides from attacks on its log predictive but not from stages 3, 5 and 7. Levelling matters:
+twenty networks for MNIST whose training began at weights of unit size (60 images, linf 0.03) are left 55 % right
+without and 43 % with it; eight of 64 pixels, a hundredth to a thousand times as loud as trained, 28 % and 9 %.
 
 The draws are the ensemble's own and do not change during the attack. Whether the images also mislead other draws of the
 same posterior, `transfer` tells: `transfer(worst_case(posterior[:50], x, y, budget=budget), posterior[50:], x, y)`.

@@ -1,8 +1,9 @@
 """Data sets: images in [0, 1] with labels and boxes, from checked files, from a download, or from a formula."""
 
 from holdfast.data.box_folder import read_box_folder
-from holdfast.data.catalogue import ENTRIES, Entry
+from holdfast.data.catalogue import ENTRIES
 from holdfast.data.dataset import Dataset, Split
+from holdfast.data.entry import Entry
 from holdfast.data.errors import DataError, MissingDataError
 from holdfast.data.fetching import fetch
 from holdfast.data.half_moons import half_moons

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from holdfast.data.catalogue import Download, Entry, entry
+from holdfast.data.catalogue import entry
+from holdfast.data.entry import Download, Entry
 from holdfast.data.errors import MissingDataError
 from holdfast.data.finding import VARIABLE, cache, searched
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.data.catalogue import Entry
+from holdfast.data.entry import Entry
 from holdfast.data.errors import DataError
 
 VARIABLE = "HOLDFAST_DATA"

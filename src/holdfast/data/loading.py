@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from holdfast.data.catalogue import ENTRIES, Entry, Piece, entry
+from holdfast.data.catalogue import ENTRIES, entry
 from holdfast.data.cifar import certain_checksum, parse_cifar
 from holdfast.data.dataset import Dataset, Split
+from holdfast.data.entry import Entry, Piece
 from holdfast.data.errors import DataError
 from holdfast.data.fetching import fetch, missing, remedy
 from holdfast.data.finding import Found, check_data_dir, files_in, find, searched

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.data.catalogue import Entry, Piece, entry
+from holdfast.data.catalogue import entry
+from holdfast.data.entry import Entry, Piece
 from holdfast.data.errors import DataError
 from holdfast.data.fetching import missing
 from holdfast.data.finding import Found, check_data_dir, files_in, find, searched

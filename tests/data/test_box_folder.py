@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.data import DataError, read_box_folder
+from holdfast.data import IMAGENETTE, DataError, read_box_folder
 from holdfast.data.box_folder import parse_boxes_xml
 
 ANNOTATION = """<annotation><folder>{name}</folder><size><width>{width}</width><height>{height}</height></size>
@@ -51,6 +51,18 @@ def test_boxes_follow_the_pixels(folder):
     assert (split.images[0, 0][~inside] < 0.5).all()
     assert split.degenerate.tolist() == [False, False, True, True]  # outside the square; no annotation
     assert len(read_box_folder(folder / "val", folder / "boxes", size=20, per_class=1)[0]) == 2
+
+
+def test_labels_are_those_of_the_network(folder):
+    """Imagenette has ten of the thousand classes that a network of ImageNet tells apart."""
+    for old, new in (("n01", "n01440764"), ("n02", "n03888257")):
+        (folder / "val" / old).rename(folder / "val" / new)
+        (folder / "boxes" / old).rename(folder / "boxes" / new)
+    split, classes = read_box_folder(folder / "val", folder / "boxes", size=20, numbers=IMAGENETTE)
+    assert classes == ("n01440764", "n03888257")
+    assert split.labels.tolist() == [0, 0, 701, 701]
+    with pytest.raises(DataError, match="numbers has no label for n03888257; give one for every folder"):
+        read_box_folder(folder / "val", folder / "boxes", size=20, numbers={"n01440764": 0})
 
 
 def test_what_is_wrong_is_said(folder):

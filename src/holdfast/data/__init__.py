@@ -1,6 +1,6 @@
 """Data sets: images in [0, 1] with labels and boxes, from checked files, from a download, or from a formula."""
 
-from holdfast.data.box_folder import read_box_folder
+from holdfast.data.box_folder import IMAGENETTE, read_box_folder
 from holdfast.data.catalogue import ENTRIES
 from holdfast.data.dataset import Dataset, Split
 from holdfast.data.entry import Entry
@@ -16,6 +16,7 @@ from holdfast.data.verifying import Check, verify
 
 __all__ = [
     "ENTRIES",
+    "IMAGENETTE",
     "Check",
     "DataError",
     "Dataset",

@@ -3,6 +3,9 @@
     images/<class>/<image>.JPEG            one folder a class; classes in the order of their names
     annotations/<class>/<image>.xml        objects with boxes, in pixels of the original image, counted from 1
 
+Labels count the folders; a network that knows more classes, such as one of ImageNet, counts them otherwise: `numbers`
+says how, `IMAGENETTE` for Imagenette.
+
 (Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", 2015; Imagenette: fastai.) An image is scaled
 so that its shorter side has `size` pixels, and its middle square is cut out; its box is scaled and cut with it. Of
 several objects of the class the largest box counts. An image without annotation, or whose box falls outside the square,
@@ -11,7 +14,9 @@ gets the box 0, 0, 0, 0, which `Split.degenerate` marks. Boxes counted from 0 wi
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from xml.etree import ElementTree
 
 import numpy as np
@@ -24,11 +29,30 @@ from holdfast.progress import track
 
 LIMIT = 1 << 20  # bytes of one annotation
 PIXELS = 1 << 26  # of one image; a file of some kilobytes can announce a billion
+IMAGENETTE: Mapping[str, int] = MappingProxyType(  # folder -> its number among the 1,000 classes of ImageNet
+    {
+        "n01440764": 0,  # tench
+        "n02102040": 217,  # English springer
+        "n02979186": 482,  # cassette player
+        "n03000684": 491,  # chain saw
+        "n03028079": 497,  # church
+        "n03394916": 566,  # French horn
+        "n03417042": 569,  # garbage truck
+        "n03425413": 571,  # gas pump
+        "n03445777": 574,  # golf ball
+        "n03888257": 701,  # parachute
+    }
+)
 _ENDINGS = {".jpeg", ".jpg", ".png"}
 
 
 def read_box_folder(
-    images: str | os.PathLike, annotations: str | os.PathLike, *, size: int = 224, per_class: int | None = None
+    images: str | os.PathLike,
+    annotations: str | os.PathLike,
+    *,
+    size: int = 224,
+    per_class: int | None = None,
+    numbers: Mapping[str, int] | None = None,
 ) -> tuple[Split, tuple[str, ...]]:
     """Read a folder of classes with its boxes.
 
@@ -37,12 +61,14 @@ def read_box_folder(
         annotations: a folder with one folder of XML files a class, or with all XML files.
         size: pixels a side of the images returned.
         per_class: so many images of every class, the first by name; None for all.
+        numbers: folder -> label, for networks that know more classes than there are folders; None counts the folders.
 
     Returns:
         The images `[N, 3, size, size]` with labels and boxes, and the names of the classes' folders.
 
     Raises:
-        DataError: no such folder, no images, a damaged image or a damaged annotation; the message says which.
+        DataError: no such folder, no images, a folder without a number, a damaged image or a damaged annotation; the
+            message says which.
     """
     call = "read_box_folder"
     check_count(call, "size", size)
@@ -51,6 +77,9 @@ def read_box_folder(
         if not folder.is_dir():
             raise DataError(f"{call}: there is no folder {folder}.")
     classes = tuple(sorted(entry.name for entry in images.iterdir() if entry.is_dir()))
+    unknown = [name for name in classes if numbers is not None and name not in numbers]
+    if unknown:
+        raise DataError(f"{call}: numbers has no label for {', '.join(unknown[:5])}; give one for every folder.")
     files = []
     for label, name in enumerate(classes):
         found = sorted(path for path in (images / name).iterdir() if path.suffix.lower() in _ENDINGS)
@@ -66,7 +95,7 @@ def read_box_folder(
                 box = parse_boxes_xml(_content(xml), str(xml), classes[label])
                 boxes[row] = torch.tensor(_in_square(box, shape, size))
                 break
-    labels = torch.tensor([label for label, _ in files])
+    labels = torch.tensor([label if numbers is None else numbers[classes[label]] for label, _ in files])
     return Split(pixels, labels, boxes), classes
 
 

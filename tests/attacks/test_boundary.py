@@ -231,6 +231,31 @@ def test_bad_input_is_explained():
         exact_boundary(nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)), x)
     with pytest.raises(ValueError, match="more than 1 linear regions"):
         exact_boundary(random_network(6, 12, 1, 4, 0), images(12, 6), most_regions=1)
+    with pytest.raises(ValueError, match=r"exact_boundary: .* a network of one class has no boundary"):
+        exact_boundary(nn.Sequential(nn.Linear(2, 1)), x)
+    with pytest.raises(ValueError, match=r"exact_boundary: images must lie in the pixel range 0\.0 to 1\.0"):
+        exact_boundary(nn.Sequential(network), x + 1)
+    with pytest.raises(ValueError, match=r"the network takes 2 numbers an image, got images \(3,\)"):
+        exact_boundary(nn.Sequential(network), torch.rand(2, 3))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 11])
+@pytest.mark.parametrize("draws", [1, 3])
+def test_a_small_budget_is_used_and_kept(steps, draws):
+    network = nn.Linear(3, 4).double()
+    network.weight.data = torch.eye(4, 3, dtype=torch.float64)
+    network.bias.data = torch.zeros(4, dtype=torch.float64)
+    x = torch.tensor([[0.6, 0.5, 0.1], [0.2, 0.3, 0.9]], dtype=torch.float64)
+    found = nearest_boundary(Ensemble.from_networks([network] * draws), x, steps=steps)
+    assert (found.gradients >= 1).all()
+    assert (found.gradients <= steps).all()
+    assert found.success.all()  # the boundary is linear: one step crosses it
+    assert found.distance[0].item() == pytest.approx(0.1 / math.sqrt(2), rel=1e-3)
+    network.bias.data[0] = 9.0  # one class everywhere: nothing to find, and no gradient beyond the budget
+    for stage in ("minimal_norm", "pgd"):
+        nowhere = nearest_boundary(Ensemble.from_networks([network] * draws), x, steps=steps, stages=(stage,))
+        assert not nowhere.success.any()
+        assert (nowhere.gradients <= steps).all()
 
 
 def test_when_the_time_is_up_what_was_found_counts(monkeypatch):

@@ -189,9 +189,10 @@ def _compete(search: BoundarySearch, stages: Sequence[str], steps: int, n_target
     weights = [STAGES[name].weight for name in stages]
     winners, best = [""] * len(search.rows), search.distance
     for k, name in enumerate(track(stages, "nearest boundary, searches")):
-        share = (steps - int(search.spent.max())) * weights[k] // sum(weights[k:])
-        if share < 1:
+        left = steps - int(search.spent.max())
+        if left < 1:
             break
+        share = max(1, left * weights[k] // sum(weights[k:]))
         in_time = False
         with suppress(TimeUp):
             STAGES[name].run(search, share, n_target_classes, generator)

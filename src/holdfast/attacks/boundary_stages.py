@@ -120,7 +120,8 @@ def _minimal_norm(search: BoundarySearch, steps: int, classes: int, generator: t
     single = other_classes(search).T[:classes] if search.clean.shape[-1] > 2 else []
     share = max(1, steps // (1 + len(single)))
     descend(search, steps=share, rows=search.rows)
-    if len(search.ensemble) > 1 and len(search.waiting):  # loud draws can leave the average flat far from its boundary
+    if steps >= 2 * share and len(search.ensemble) > 1 and len(search.waiting):
+        steps -= share  # loud draws can leave the average flat far from its boundary
         search.aim("logit_margin")
         descend(search, steps=share, rows=search.waiting)
     for target in single:
@@ -180,7 +181,7 @@ def _pgd(search: BoundarySearch, steps: int, classes: int, generator: torch.Gene
     search.aim("margin")
     share = max(1, steps // len(RADII))
     before, far = search.distance, search.radius
-    for near, wide in zip(RADII, FAR_RADII, strict=True):
+    for near, wide in list(zip(RADII, FAR_RADII, strict=True))[:steps]:
         radius = torch.where(torch.isfinite(before), near * before, wide * far)
         start = search.budget.random(search.x, radius, generator)  # of all rows, so that none depends on the others
         rows = (search.distance > radius).nonzero()[:, 0]

@@ -51,7 +51,8 @@ def exact_boundary(
         there).
 
     Raises:
-        ValueError: another kind of layer, or more regions than allowed.
+        ValueError: another kind of layer, one class, images of another size or out of range, or more regions than
+            allowed.
 
     >>> network = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 2, bias=False))
     >>> network[0].weight.data, network[0].bias.data = torch.tensor([[1.], [-1.]]), torch.tensor([-.5, .5])
@@ -64,7 +65,17 @@ def exact_boundary(
     check_range(call, "most_regions", most_regions, 1, 10**9)
     if norm not in ("l2", "linf"):
         raise ValueError(f"{call}: norm must be 'l2' or 'linf', got {norm!r}.")
+    if not lower < upper or bool(((x < lower) | (x > upper)).any()):
+        raise ValueError(
+            f"{call}: images must lie in the pixel range {lower} to {upper}, got values from {float(x.min()):.4g} to "
+            f"{float(x.max()):.4g}; rescale them or pass lower= and upper=."
+        )
     layers = _layers(call, network)
+    inputs, classes = layers[0][0].shape[1], len(layers[-1][1])
+    if x[0].numel() != inputs:
+        raise ValueError(f"{call}: the network takes {inputs} numbers an image, got images {tuple(x.shape[1:])}.")
+    if classes < 2:
+        raise ValueError(f"{call}: a decision needs at least two classes; a network of one class has no boundary.")
     nearest = _nearest_l2 if norm == "l2" else _nearest_linf
     flat = x.detach().double().flatten(1).cpu().numpy()
     found = [_walk(call, layers, row, nearest, lower, upper, most_regions) for row in track(flat, "exact boundary")]

@@ -81,6 +81,8 @@ def test_images_without_a_boundary_point_have_no_map(method):
     assert method(network, x, **(given | {"boundary": boundary})).isnan().all()
     with pytest.raises(ValueError, match="search with the same images"):
         method(network, x[:2], **given)
+    with pytest.raises(ValueError, match="searched from other images, or from these in another order"):
+        method(network, x.flip(0), **given)
     with pytest.raises(TypeError, match="what nearest_boundary returned, got Tensor"):
         method(network, x, **(given | {"boundary": x}))
 

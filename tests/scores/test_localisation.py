@@ -126,6 +126,8 @@ def test_bad_regions_are_explained():
     g = maps()
     with pytest.raises(TypeError, match=r"boxes \[B, 4\] of whole numbers or masks \[B, H, W\] of bool"):
         scores.localisation(g, boxes().float())
+    with pytest.raises(TypeError, match=r"of bool, got list"):
+        scores.localisation(g, boxes().tolist())
     with pytest.raises(ValueError, match=r"expected 6 boxes \[B, 4\]"):
         scores.localisation(g, boxes(5))
     with pytest.raises(ValueError, match=r"expected masks of shape \(6, 7, 9\)"):
@@ -154,6 +156,13 @@ def test_localise_sets_baselines_beside_and_counts_what_it_leaves_out():
     difference = found.compare("ours", "noise", "relevance_mass")
     by_hand = found.values["ours"]["relevance_mass"] - found.values["noise"]["relevance_mass"]
     assert difference.mean == pytest.approx(by_hand[2:].double().mean().item())
+    with pytest.raises(ValueError, match="there is no explanation 'theirs'; there are ours, holes, noise"):
+        found.compare("ours", "theirs", "relevance_mass")
+    with pytest.raises(ValueError, match="there is no score 'energy'; there are localisation, energy_game"):
+        found.compare("ours", "noise", "energy")
+    nothing = scores.localise({"ours": g}, torch.zeros_like(box), images)
+    with pytest.raises(ValueError, match="on 0 images, at least two are needed; of 6 images 6 have no region"):
+        nothing.compare("ours", "noise", "relevance_mass")
     with pytest.raises(ValueError, match="for an ensemble give maps of one draw"):
         scores.localise({"ours": g[None]}, box, images)
     with pytest.raises(ValueError, match="'edges' is the name of a baseline"):

@@ -37,6 +37,9 @@ def settle_boundary(
             f"{call}: boundary holds points {tuple(points.shape)} of {points.dtype} on {points.device} for images "
             f"{tuple(x.shape)} of {x.dtype} on {x.device}; search with the same images."
         )
+    moved = (points - x.detach()).flatten(1).norm(dim=1)
+    if (boundary.success & ~torch.isclose(moved, boundary.distance_l2, rtol=1e-3, atol=1e-5)).any():
+        raise ValueError(f"{call}: boundary was searched from other images, or from these in another order.")
     right = torch.ones_like(boundary.success) if target is None else asked == boundary.own
     return ensemble, boundary, boundary.success & right
 

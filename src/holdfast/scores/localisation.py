@@ -134,7 +134,8 @@ def _pixels(call: str, maps: Tensor, region: Tensor, image_axes: int) -> tuple[T
             f"with image_axes={image_axes!r}."
         )
     g = (maps.sum(-3) if image_axes == 3 else maps).detach()
-    masks, usable = region_masks(call, region.to(g.device), *g.shape[-2:], g.shape[-3])
+    region = region.to(g.device) if isinstance(region, Tensor) else region
+    masks, usable = region_masks(call, region, *g.shape[-2:], g.shape[-3])
     g = g.flatten(-2)
     finite = g.isfinite().all(-1)
     return torch.where(finite[..., None], g, 0), masks.flatten(1), finite & usable

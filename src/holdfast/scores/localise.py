@@ -62,9 +62,24 @@ class Localised:
         return pd.DataFrame(rows, columns=["explanation", "score", "mean", "low", "high", "images"])
 
     def compare(self, first: str, second: str, score: str, level: float = 0.95) -> Comparison:
-        """Paired comparison of two explanations on the images for which both have this score."""
+        """Paired comparison of two explanations on the images for which both have this score.
+
+        Raises:
+            ValueError: no such explanation or score, or fewer than two images.
+        """
+        call = "Localised.compare"
+        for name in (first, second):
+            if name not in self.values:
+                raise ValueError(f"{call}: there is no explanation {name!r}; there are {', '.join(self.values)}.")
+        if score not in LOCALISATION:
+            raise ValueError(f"{call}: there is no score {score!r}; there are {', '.join(LOCALISATION)}.")
         a, b = (self.values[name][score][self.used].double() for name in (first, second))
         both = a.isfinite() & b.isfinite()
+        if int(both.sum()) < 2:
+            raise ValueError(
+                f"{call}: {first!r} and {second!r} both have {score} on {int(both.sum())} images, at least two are "
+                f"needed; of {len(self.used)} images {self.no_region} have no region, {self.no_map} others no map."
+            )
         return compare(a[both], b[both], seed=self.seed, level=level)
 
 

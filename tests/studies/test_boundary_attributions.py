@@ -26,6 +26,7 @@ def test_misclassified_images_are_left_out_of_everything(found):
     assert found.localised.no_map == int((~found.boundary.success).sum())
     assert all(values[0].isnan().all() for values in found.maps.values())
     assert found.localised.used.sum() == found.boundary.success.sum()
+    assert list(found.removal.explanation) == [*FEW, "noise", "edges", "centre", "brightness"]
 
 
 def test_tables_are_those_of_the_parts(found):

@@ -50,6 +50,12 @@ def _squared_saliency(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: Bounda
     return explanations.saliency(ensemble, x, y).square()
 
 
+def _saliency_of_the_lead(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: Boundary) -> Tensor:
+    """The gradient of `f_c - f_c'` at the image: the function whose gradient at the boundary point is BSM."""
+    own, other = (explanations.saliency(ensemble, x, classes) for classes in (boundary.own, boundary.other))
+    return own - other
+
+
 def _gradients_times_input(ensemble: Ensemble, x: Tensor, y: Tensor, boundary: Boundary) -> Tensor:
     return x * explanations.boundary_integrated_gradients(ensemble, x, y, boundary=boundary, multiply=False)
 
@@ -76,6 +82,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "boundary DeepLIFT": _boundary(explanations.boundary_deep_lift),
         "AGI": _plain(explanations.adversarial_gradient_integration),
         "saliency": _plain(explanations.saliency),
+        "saliency of the lead": _saliency_of_the_lead,
         "saliency squared": _squared_saliency,
         "gradient x input": _plain(explanations.gradient_times_input),
         "SmoothGrad": _plain(explanations.smooth_grad, copies=COPIES),
@@ -87,8 +94,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     }
 )
 PAIRS = (
-    ("saliency", "BSM as published"),
-    ("saliency", "BSM"),
+    ("saliency", "BSM as published"),  # the gradient of f_c, here and there
+    ("saliency of the lead", "BSM"),  # the gradient of f_c - f_c', here and there
     ("IG from black", "AGI"),
     ("IG from black", "BIG"),
     ("IG from black", "IG from white"),
@@ -118,7 +125,8 @@ class BoundaryAttributions:
         correlation: one row per pair, distance and localisation score of the pair's first method: Spearman's
             correlation over images and its interval. A positive one of cosines, or a negative one of distances, says
             that where the two agree the method points at the object.
-        removal: one row per method, see `removal`; None where the data have no second items.
+        removal: one row per method, and per map that knows nothing of the network, see `removal`; None where the data
+            have no second items.
     """
 
     boundary: Boundary
@@ -168,7 +176,7 @@ def boundary_attributions(
     used = finite if localised is None else localised.used
     alignment, correlation = _alignment(maps, used, localised)
     placed = isinstance(split, PlacedSplit) and bool((split.second_labels >= 0).any())
-    found = removal(ensemble, split, maps, used) if placed else None
+    found = removal(ensemble, split, maps | scores.know_nothing(x, seed=seed), used) if placed else None
     return BoundaryAttributions(boundary, maps, used, localised, alignment, correlation, found)
 
 

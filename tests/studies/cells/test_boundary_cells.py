@@ -73,8 +73,10 @@ def test_distances_are_those_to_the_hyperplane(tmp_path, toy):
 
 def test_maps_of_a_linear_network_are_its_weights(tmp_path):
     ensemble, weight = linear()
-    found = explained(ensemble, tmp_path, names=("BSM", "BSM as published", "saliency"))
-    for name, expected in (("BSM", weight[0] - weight[1]), ("BSM as published", weight[0]), ("saliency", weight[0])):
+    found = explained(ensemble, tmp_path, names=("BSM", "BSM as published", "saliency", "saliency of the lead"))
+    lead = weight[0] - weight[1]
+    expectations = {"BSM": lead, "BSM as published": weight[0], "saliency": weight[0], "saliency of the lead": lead}
+    for name, expected in expectations.items():
         maps = found[name][0]["maps"]
         torch.testing.assert_close(maps[:-1], expected.expand(COUNT - 1, 1, SIDE, SIDE))
         assert maps[-1].isnan().all()
@@ -85,7 +87,7 @@ def test_alignment_image_by_image(tmp_path):
     found = explained(ensemble, tmp_path)
     needs = {k: v for k, v in found.items() if k != "ensemble"}
     located = compute("localisation", {"region": "boxes"}, needs, tmp_path)
-    pairs = {"pairs": [["saliency", "BSM"], ["IG from black", "IG from white"]]}
+    pairs = {"pairs": {"saliency and BSM": ["saliency", "BSM"], "black and white": ["IG from black", "IG from white"]}}
     table = compute("alignment", pairs, needs | {"localisation": located}, tmp_path)
     assert len(table) == 2 * 3 * COUNT
     first = table[table.pair == "saliency and BSM"]
@@ -94,7 +96,7 @@ def test_alignment_image_by_image(tmp_path):
     assert l2.isna().iloc[-1]
     cosine = first[first.distance == "cosine"].value[:-1]
     assert cosine.to_numpy() == pytest.approx((weight[0].norm() / (weight[0] - weight[1]).norm()).item(), abs=1e-5)
-    black_white = table[(table.pair == "IG from black and IG from white") & (table.distance == "cosine")].value[:-1]
+    black_white = table[(table.pair == "black and white") & (table.distance == "cosine")].value[:-1]
     assert (black_white < 0).all()  # x w against (x - 1) w
     saliency = located[(located.explanation == "saliency") & (located.score == "energy_game")].value
     assert first[first.distance == "l2"].energy_game[:-1].tolist() == saliency[:-1].tolist()

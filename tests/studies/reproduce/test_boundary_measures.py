@@ -30,6 +30,18 @@ def test_failed_searches_are_let_in_as_published_only():
         assert {c.settings["search"]["function"] for c in found if c.kind == "boundary"} == {search}
 
 
+def test_gradients_of_one_function_are_compared():
+    for preset, here, there in (
+        ("published", "saliency", "BSM as published"),
+        ("corrected", "saliency of the lead", "BSM"),
+    ):
+        found = [c for c in cells(preset, "BA-F3").values() if c.kind == "alignment"]
+        assert found
+        for cell in found:
+            pair = cell.settings["pairs"]["saliency and BSM"]
+            assert [cell.needs[name].settings["method"] for name in pair] == [here, there]
+
+
 def test_searches_that_were_not_released_are_left_out():
     labels = {}
     for part in plan([study_of("BA-F9")], "laptop"):

@@ -1,8 +1,8 @@
 """alignment: how far an explanation lies from another of the same image, such as saliency from the boundary's normal.
 
-Settings: `pairs` of names of maps. Needs: boundary, the maps under their names, and `localisation` where the images
-have a region. Result: one row per pair, distance ("l2", as published; "relative" and "cosine", free of scale) and
-image; beside it the localisation scores of the pair's first explanation.
+Settings: `pairs`, what a pair is called -> the names of its two maps. Needs: boundary, the maps under their names, and
+`localisation` where the images have a region. Result: one row per pair, distance ("l2", as published; "relative" and
+"cosine", free of scale) and image; beside it the localisation scores of the pair's first explanation.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,11 +26,11 @@ def compute(settings: Mapping[str, Any], needs: Mapping[str, Any], context: Cont
 
     boundary, frames = boundary_of(needs["boundary"]), []
     flags = {"image": range(len(boundary)), "correct": ~boundary.misclassified, "found": boundary.success}
-    for first, second in settings["pairs"]:
+    for pair, (first, second) in settings["pairs"].items():
         scores = _scores(needs.get("localisation"), first)
         for name, distance in DISTANCES.items():
             value = on_explained(distance, needs[first][0]["maps"], needs[second][0]["maps"])
-            rows = {"pair": f"{first} and {second}", "distance": name, **flags, "value": value}
+            rows = {"pair": pair, "distance": name, **flags, "value": value}
             frames.append(pandas.DataFrame(rows | scores))
     return pandas.concat(frames, ignore_index=True)
 

@@ -59,7 +59,7 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
             maps = one.maps(one.explain["methods"])
             needs = {"localisation": Cell("localisation", settings, {"boundary": one.boundary, **maps})}
             found["localisation"].append((one.row, needs["localisation"]))
-        needs |= {"boundary": one.boundary, **one.maps(dict.fromkeys(name for pair in pairs for name in pair))}
+        needs |= {"boundary": one.boundary, **one.maps(dict.fromkeys(name for pair in pairs.values() for name in pair))}
         found["alignment"].append((one.row, Cell("alignment", {"pairs": pairs}, needs)))
     return {name: labelled for name, labelled in found.items() if labelled}
 

@@ -28,10 +28,11 @@ from holdfast.studies.boundary_attributions import METHODS, PAIRS, BoundaryAttri
 HOME = Path(__file__).resolve().parents[1]
 FOLDER = HOME / "docs" / "boundaries"
 DATA = Path(os.environ.get("HOLDFAST_DATA", HOME.parent / "shared" / "data"))
-IMAGES = {"placed": 200, "tiny-imagenet": 30, "cifar-10": 16, "mnist": 100}
+IMAGES = {"placed": 200, "tiny-imagenet": 200, "cifar-10": 64, "mnist": 100}
 STEPS = 100  # gradients of the boundary search for one image
 SHEETS = 1
-SMOOTHED = dict(images=200, copies=10, steps=12, stages=("minimal_norm", "closing_in"), tolerance=1e-3)
+NOISE = dict(spread=0.05, copies=50)  # of boundary SmoothGrad on the sheets; at 0.15 decisions become others
+SMOOTHED = dict(images=100, copies=10, steps=12, stages=("minimal_norm", "closing_in"), tolerance=1e-3)
 SPREADS = (0.0, 0.025, 0.05, 0.1, 0.2)
 BETAS = (1000.0, 100.0, 30.0, 10.0, 3.0)
 DISTANCES = {
@@ -52,6 +53,7 @@ def study(name: str) -> None:
     methods = METHODS if trained else {m: METHODS[m] for pair in PAIRS for m in pair}
     found = boundary_attributions(ensemble, test, region=region, methods=methods, steps=STEPS)
     counts = found.boundary.summary | {"used": int(found.used.sum())}
+    counts["on_boundary"] = int(found.boundary.on_boundary.sum())
     if found.localised:
         counts |= {"no_region": found.localised.no_region, "no_map": found.localised.no_map}
         counts["no_region_in_train_and_test"] = [int(s.degenerate.sum()) for s in (dataset.train, dataset.test)]
@@ -64,7 +66,7 @@ def study(name: str) -> None:
         tables["removal"] = found.removal
     _keep(name, kept | {title: table.to_dict("records") for title, table in tables.items()})
     if trained:
-        _draw(name, found, test, dataset.classes)
+        _draw(name, ensemble, found, test, dataset.classes)
 
 
 def _comparisons(found: BoundaryAttributions) -> Iterator[dict[str, Any]]:
@@ -76,7 +78,7 @@ def _comparisons(found: BoundaryAttributions) -> Iterator[dict[str, Any]]:
             yield dict(second=other, score=score, difference=c.mean, low=low, high=high)
 
 
-def _draw(name: str, found: BoundaryAttributions, test: Split, classes: tuple[str, ...]) -> None:
+def _draw(name: str, ensemble: Ensemble, found: BoundaryAttributions, test: Split, classes: tuple[str, ...]) -> None:
     """The sheets of the first images used."""
     for number, row in enumerate(found.used.nonzero()[:SHEETS, 0].tolist()):
         if hasattr(test, "masks"):
@@ -86,8 +88,21 @@ def _draw(name: str, found: BoundaryAttributions, test: Split, classes: tuple[st
             region = torch.zeros(test.images.shape[-2:], dtype=torch.bool)
             region[y0 : y1 + 1, x0 : x1 + 1] = True
         maps = {method: values[row] for method, values in found.maps.items()}
+        maps["boundary SmoothGrad"] = _boundary_smooth_grad(ensemble, test[row : row + 1])
         png = explanation_sheet(test.images[row], maps, found.boundary[row : row + 1], classes, region=region)
         (FOLDER / f"{name}-{number}.png").write_bytes(png)
+
+
+def _boundary_smooth_grad(ensemble: Ensemble, one: Split) -> Tensor:
+    """On the sheets alone: its search takes as many times as long as there are noisy copies.
+
+    NaN where the smoothed classifier does not decide for the label: then it has no such map.
+    """
+    x = one.images
+    smooth = attacks.noisy_copies(ensemble, tuple(x.shape[1:]), **NOISE)
+    given = {k: SMOOTHED[k] for k in ("steps", "stages", "tolerance")}
+    boundary = attacks.nearest_boundary(smooth, x, n_target_classes=0, **given)
+    return explanations.boundary_smooth_grad(ensemble, x, one.labels, boundary=boundary, **NOISE)[0, 0]
 
 
 def noise(name: str) -> None:

@@ -27,18 +27,11 @@ from holdfast.budget import Budget
 from holdfast.data import Dataset, Split
 from holdfast.ensemble import Diagnostics, Ensemble
 from holdfast.inference import Training
-from holdfast.networks.trained import FOLDER, TRAINED, Trained
+from holdfast.networks.trained import FOLDER, TRAINED
 
 RADII = {"placed": 0.5, "tiny-imagenet": 1.0}  # of the attacks in training and on the test images
 PLACED_IMAGES = 16_000  # of one leg
 SHIFT = 6  # pixels
-
-
-# what is trained here; the last is not kept with the package so far
-NETWORKS = {
-    **TRAINED,
-    "tiny-robust": Trained("tiny-imagenet", (3, 64, 64), 20, "adversarial, l2 1", 32, "tiny-standard"),
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ STEPS = 2  # of the attack while training
 
 def train(name: str, legs_folder: Path) -> Ensemble:
     """One network, with its record."""
-    entry, dataset = NETWORKS[name], _dataset(NETWORKS[name].data)
+    entry, dataset = TRAINED[name], _dataset(TRAINED[name].data)
     network = entry.build()
     if entry.begins_with is None:
         ensemble = None
@@ -139,16 +132,16 @@ IMAGES: dict[str, Callable[[Dataset, int], Split]] = {"placed": _placed, "tiny-i
 def _digest(name: str, number: int) -> str:
     """Changes with whatever the legs so far depend on."""
     legs = [asdict(leg) for leg in LEGS[name][: number + 1]]
-    begin = NETWORKS[name].begins_with
+    begin = TRAINED[name].begins_with
     start = (FOLDER / f"{begin}.safetensors").read_bytes() if begin else b""
-    said = json.dumps([legs, STEPS, PLACED_IMAGES, SHIFT, asdict(NETWORKS[name])], sort_keys=True)
+    said = json.dumps([legs, STEPS, PLACED_IMAGES, SHIFT, asdict(TRAINED[name])], sort_keys=True)
     return hashlib.sha256(said.encode() + start).hexdigest()[:12]
 
 
 def main() -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", default=list(TRAINED), help=", ".join(NETWORKS))
+    parser.add_argument("names", nargs="*", default=list(TRAINED), help=", ".join(TRAINED))
     parser.add_argument("--to", type=Path, default=FOLDER, help="folder to write to")
     parser.add_argument(
         "--legs", type=Path, default=Path(tempfile.gettempdir()) / "holdfast-legs", help="where legs are kept"
@@ -158,7 +151,7 @@ def main() -> None:
     arguments.legs.mkdir(parents=True, exist_ok=True)
     for name in arguments.names:
         path = train(name, arguments.legs).save(arguments.to / f"{name}.safetensors")
-        summary = Ensemble.load(path, NETWORKS[name].build()).diagnostics.summary
+        summary = Ensemble.load(path, TRAINED[name].build()).diagnostics.summary
         print(f"{path}: {path.stat().st_size:,} bytes; {summary}", flush=True)
 
 

@@ -23,13 +23,7 @@ and the map of every method, red for the class and blue against it, each on a sc
 on the pictures alone, since its search takes as many times as long as there are noisy copies, with noise of 0.05 (the
 others' SmoothGrad has 0.15); where the smoothed classifier does not decide for the label it has no map.
 """
-RIVALS = (
-    "IG from black",
-    "IG from the mean",
-    "SmoothGrad",
-    "saliency squared",
-    *BASELINES,
-)  # what BIG's energy in the mask is held against
+RIVALS = ("IG from black", "IG from the mean", "SmoothGrad", "saliency squared", *BASELINES)  # of BIG
 INTRODUCTION = """# Boundary attributions, measured
 
 Written by `scripts/tabulate_boundaries.py` from `docs/boundaries/*.json`, which `scripts/measure_boundaries.py` makes;
@@ -41,15 +35,16 @@ and from Foolbox: `python -m benchmarks boundaries`, [measured.md](measured.md).
 FACTORS = """
 What a map is multiplied by decides much of this. Integrated gradients from black carry the factor `x`, which finds
 whatever is brighter than what is around it; BIG carries `x - x*`, which near a boundary is parallel to the gradient
-itself, so that BIG comes close to the gradient's square. The table has the energy with each factor in turn, so that
-the place where gradients are taken is all that differs within a row. The positive percentage of BIG and of the squared
-gradient is near 1 for the same reason, whatever the network: a map has to beat noise, edges, centre and brightness on a
-score before the score says anything.
+itself, so that BIG comes close to the gradient's square, and most of it is positive wherever it lies. Where BIG is not
+told apart from the squared gradient, the search for the boundary has added nothing to where the map points. Noise has
+as much of its energy in the region as the region has of the image: a map has to beat noise, edges, centre and
+brightness on a score before the score says anything. Energy by factor; in the rows "none" and "x" the place where
+gradients are taken is all that differs, in the row "its own" each has its own factor.
 """
 BY_FACTOR = {  # factor -> methods whose gradients are taken on the way from black, on that from the boundary, at x
     "none": ("IG from black, gradients alone", "BIG, gradients alone", "saliency"),
     "x": ("IG from black", "BIG's gradients x input", "gradient x input"),
-    "x - baseline, or the gradient": ("IG from black", "BIG", "saliency squared"),
+    "its own": ("IG from black", "BIG", "saliency squared"),
 }
 
 
@@ -84,17 +79,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def counts(studies: dict[str, Any]) -> str:
     """How many images each network was asked about, and what became of them."""
-    head = (
-        "network",
-        "trained",
-        "region",
-        "images",
-        "misclassified",
-        "no boundary found",
-        "no box",
-        "used",
-        "distance",
-    )
+    head = ("network", "trained", "region", "images", "misclassified", "not found", "no box", "used", "distance")
     rows = []
     for name, s in studies.items():
         c = s["counts"]
@@ -120,7 +105,7 @@ def condition(localised: dict[str, Any]) -> str:
         if s["data"] == "placed":
             energy = {c["second"]: c for c in s["comparison"] if c["score"] == "energy_game"}
             short = [rival for rival in ("IG from black", "SmoothGrad", "noise") if energy[rival]["low"] <= 0]
-            missed = f"does not hold, for {' and '.join(short)}" if short else "holds"
+            missed = f"does not hold against {' and '.join(short)}" if short else "holds"
             said.append(f"on {name} it {missed}")
     return f"""Asked for beforehand: on `placed`, where the pixels that make the label are known, BIG's energy in the
 mask is above that of IG from black, SmoothGrad and noise. Plainly: {"; ".join(said)}."""
@@ -132,7 +117,11 @@ def factors(localised: dict[str, Any]) -> str:
     for name, s in localised.items():
         means = {r["explanation"]: r["mean"] for r in s["localisation"] if r["score"] == "energy_game"}
         rows += [(name, factor, *(means[method] for method in methods)) for factor, methods in BY_FACTOR.items()]
-    return table(("network", "factor", "way from black", "way from the boundary", "at the image"), rows)
+    alike = [(black, boundary) for _, factor, black, boundary, _ in rows if factor != "its own"]
+    ahead = sum(boundary > black for black, boundary in alike)
+    text = f"""With the same factor, gradients on the way from the boundary have more energy in the region than those on
+the way from black in {ahead} of {len(alike)} rows.\n\n"""
+    return text + table(("network", "factor", "way from black", "way from the boundary", "at the image"), rows)
 
 
 def verdicts(localised: dict[str, Any]) -> str:
@@ -182,8 +171,8 @@ def removal(localised: dict[str, Any]) -> str:
 
 On `placed` the label is that of the brighter of two items. A map points at the item with more of its positive
 relevance. "brighter": share of the maps that point at the brighter item. "decisive": share that point at an item
-without which the decision changes. *Brightness* knows nothing of the network, and what makes the label is what is
-brighter: a map has to do as well before it has shown anything."""
+without which the decision changes. The maps in italics know nothing of the network. What makes the label is what is
+brighter, so that edges and brightness find it too: a map has to do as well before it has shown anything."""
     head = ["method", *(f"{name}: {what}" for name in with_items for what in ("brighter", "decisive"))]
     cells: dict[str, list[float]] = {}
     for rows in with_items.values():
@@ -196,14 +185,14 @@ brighter: a map has to do as well before it has shown anything."""
 
 ALIGNMENT = """
 Medians over images of the published distance (l2), of the distance over the mean length of the two maps (relative) and
-of the cosine. Gradients of robust networks are smaller altogether, and so is every l2 distance between their maps: only
-the other two say whether maps point the same way. "saliency and BSM as published" compares the gradient of the class
+of the cosine. Where all gradients of a network are smaller, so is every l2 distance between its maps: only the other
+two say whether maps point the same way. "saliency and BSM as published" compares the gradient of the class
 at the image with that at the boundary point; "saliency of the lead and BSM" that of the class's lead over the class
 across, which is the function that makes the boundary. The last four pairs say how far integrated gradients depend on
 their baseline, how far BIG depends on the norm of its search, and how close BIG is to the squared gradient.
 
-Is a method nearer to its boundary variant in the robust network? Medians of the standard and of the robust one. The
-networks of CIFAR-10 differ in their architecture too, those of a row below do not."""
+Is a method nearer to its boundary variant in the robust network? Medians of the standard and of the robust one; both
+have one architecture, save those of CIFAR-10."""
 STANDARD_ROBUST = (
     ("mnist-lenet-standard", "mnist-lenet-adversarial"),
     ("placed-standard", "placed-robust"),
@@ -217,6 +206,8 @@ PUBLISHED_PAIRS = (
     ("IG from black", "AGI"),
     ("IG from black", "BIG"),
 )
+
+BASELINE_PAIR = ("IG from black", "IG from white")
 
 
 def robust(studies: dict[str, Any]) -> str:
@@ -237,7 +228,9 @@ def robust(studies: dict[str, Any]) -> str:
                 cells.append(f"{a:.3f} to {b:.3f}, {'nearer' if holds else 'not nearer'}")
             rows.append((f"{standard}, {other}", " and ".join(pair), *cells))
     said = ", ".join(f"{count} of {len(rows)} by {distance}" for distance, count in nearer.items())
-    text = f"Nearer in the robust network are {said}.\n\n"
+    cosines = [m for (_, *pair, distance), m in medians.items() if (*pair, distance) == (*BASELINE_PAIR, "cosine")]
+    text = f"""Nearer in the robust network are {said}. From black and from white integrated gradients have
+median cosines of {min(cosines):.3f} to {max(cosines):.3f}: below zero they contradict each other.\n\n"""
     return text + table(("networks", "pair", "l2", "relative", "cosine"), rows)
 
 

@@ -28,11 +28,11 @@ from holdfast.studies.boundary_attributions import METHODS, PAIRS, BoundaryAttri
 HOME = Path(__file__).resolve().parents[1]
 FOLDER = HOME / "docs" / "boundaries"
 DATA = Path(os.environ.get("HOLDFAST_DATA", HOME.parent / "shared" / "data"))
-IMAGES = {"placed": 200, "tiny-imagenet": 200, "cifar-10": 64, "mnist": 100}
+IMAGES = {"placed": 200, "tiny-imagenet": 200, "cifar-10": 200, "mnist": 200}
 STEPS = 100  # gradients of the boundary search for one image
 SHEETS = 1
 NOISE = dict(spread=0.05, copies=50)  # of boundary SmoothGrad on the sheets; at 0.15 decisions become others
-SMOOTHED = dict(images=100, copies=10, steps=12, stages=("minimal_norm", "closing_in"), tolerance=1e-3)
+SMOOTHED = dict(images=100, copies=10, steps=36, stages=("minimal_norm", "closing_in"), tolerance=1e-3)
 SPREADS = (0.0, 0.025, 0.05, 0.1, 0.2)
 BETAS = (1000.0, 100.0, 30.0, 10.0, 3.0)
 DISTANCES = {

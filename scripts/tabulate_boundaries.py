@@ -290,8 +290,10 @@ def smoothing(values: dict[str, Any]) -> str:
     rows = values["rows"]
     setting, first, last = next(iter(rows[0])), rows[0], rows[-1]
     goes = {key: f"from {first[key]:.3f} to {last[key]:.3f}" for key in ("lead relative", "lead cosine", "accuracy")}
+    least = min(rows, key=lambda row: row["lead relative"])
     said = f"""From {setting} {first[setting]:g} to {last[setting]:g} the relative distance of the leads goes
-{goes["lead relative"]}, their cosine {goes["lead cosine"]}, and the accuracy {goes["accuracy"]}."""
+{goes["lead relative"]}, with the least, {least["lead relative"]:.3f}, at {least[setting]:g}; their cosine goes
+{goes["lead cosine"]}, the accuracy {goes["accuracy"]}."""
     settings = ", ".join(f"{key} {value}" for key, value in values["settings"].items())
     return table(rows[0], (row.values() for row in rows)) + f"\n\n{said} Settings: {settings}."
 

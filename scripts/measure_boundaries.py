@@ -28,10 +28,11 @@ from holdfast.studies.boundary_attributions import METHODS, PAIRS, BoundaryAttri
 HOME = Path(__file__).resolve().parents[1]
 FOLDER = HOME / "docs" / "boundaries"
 DATA = Path(os.environ.get("HOLDFAST_DATA", HOME.parent / "shared" / "data"))
-IMAGES = {"placed": 200, "tiny-imagenet": 200, "cifar-10": 200, "mnist": 200}
+IMAGES = 200  # the first of the test split
 STEPS = 100  # gradients of the boundary search for one image
 SHEETS = 1
 NOISE = dict(spread=0.05, copies=50)  # of boundary SmoothGrad on the sheets; at 0.15 decisions become others
+FEW = 12  # gradients of its search, each over all copies
 SMOOTHED = dict(images=100, copies=10, steps=36, stages=("minimal_norm", "closing_in"), tolerance=1e-3)
 SPREADS = (0.0, 0.025, 0.05, 0.1, 0.2)
 BETAS = (1000.0, 100.0, 30.0, 10.0, 3.0)
@@ -48,7 +49,7 @@ def study(name: str) -> None:
     entry = networks.TRAINED[name] if trained else networks.PUBLISHED[name]
     ensemble = networks.load_trained(name) if trained else Ensemble.from_networks(networks.load_published(name, DATA))
     dataset = data.load("placed", train=1) if entry.data == "placed" else data.load(entry.data, data_dir=DATA)
-    test = dataset.test[: IMAGES[entry.data]]
+    test = dataset.test[:IMAGES]
     region = {"placed": "masks", "tiny-imagenet": "boxes"}.get(entry.data)
     methods = METHODS if trained else {m: METHODS[m] for pair in PAIRS for m in pair}
     found = boundary_attributions(ensemble, test, region=region, methods=methods, steps=STEPS)
@@ -100,8 +101,8 @@ def _boundary_smooth_grad(ensemble: Ensemble, one: Split) -> Tensor:
     """
     x = one.images
     smooth = attacks.noisy_copies(ensemble, tuple(x.shape[1:]), **NOISE)
-    given = {k: SMOOTHED[k] for k in ("steps", "stages", "tolerance")}
-    boundary = attacks.nearest_boundary(smooth, x, n_target_classes=0, **given)
+    given = {k: SMOOTHED[k] for k in ("stages", "tolerance")}
+    boundary = attacks.nearest_boundary(smooth, x, n_target_classes=0, steps=FEW, **given)
     return explanations.boundary_smooth_grad(ensemble, x, one.labels, boundary=boundary, **NOISE)[0, 0]
 
 

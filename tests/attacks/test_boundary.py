@@ -189,6 +189,16 @@ def test_where_nothing_is_found_nothing_is_claimed():
     assert exact_boundary(network, x)[0].isinf().all()
 
 
+def test_a_class_that_no_gradient_tells_of_is_found():
+    # class 1 in the corner x0 + x1 > 1.7; below 1.6 nothing changes with x, so that gradients are zero
+    network = two_layers([[1.0, 1.0]], [-1.6], [[0.0], [1.0]], [0.1, 0.0])
+    x = images(4, 2) / 2
+    found = nearest_boundary(Ensemble.from_networks(network), x, steps=60)
+    assert found.success.all()
+    exact, _ = exact_boundary(network, x)
+    torch.testing.assert_close(found.distance, exact, atol=1e-3, rtol=0)
+
+
 def test_one_image_out_of_reach_does_not_disturb_the_others():
     # class 1 where x0 > 1.5 - x1; the third coordinate adds 2 to class 0 once it is above 1/2, and costs 9 to change
     network = nn.Linear(3, 2, bias=True).double()

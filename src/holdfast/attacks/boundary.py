@@ -8,7 +8,8 @@ nothing. In order:
 
     minimal_norm      steps to the linearised boundary, towards whatever is nearest, then towards single classes
     closing_in        steepest steps within a ball that shrinks while the decision is changed and grows while it is not
-    restarts          the same from random points around x
+    restarts          the same from random points around x; where nothing was found so far, first from that of 64
+                      random points of the pixel range which comes closest to another decision
     pgd               projected gradient over rising radii below the distance found so far
     carlini_wagner    l2 only
     cutting_planes    l2, up to 256 pixels: the pieces met around the point found, as one convex problem

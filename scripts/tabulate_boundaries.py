@@ -1,6 +1,7 @@
 """Write docs/boundaries.md from docs/boundaries/*.json, what measure_boundaries.py found."""
 
 import json
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ def main() -> None:
     print(f"wrote {PAGE.relative_to(HOME)}")
 
 
+def paragraph(text: str) -> str:
+    """Text in lines of the page's width."""
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """Rows as a Markdown table; numbers with three digits behind the point."""
     head = list(head)
@@ -91,11 +97,10 @@ def counts(studies: dict[str, Any]) -> str:
         text += f"\n\nOf the boxes of {data} {train} in the training and {test} in the test split are empty: flagged."
     found, on = (sum(s["counts"][key] for s in studies.values()) for key in ("found", "on_boundary"))
     steps = " or ".join(sorted({str(s["steps"]) for s in studies.values()}))
-    return f"""{text}
-
-An image may be misclassified and without a box. The distance is the median l2 distance to the nearest boundary point
-found with {steps} gradients an image. All {found} points were seen to be decided otherwise when the network was asked
-again; {on} of them lie within 0.0001 of the boundary, in units of the log predictive."""
+    said = f"""An image may be misclassified and without a box. The distance is the median l2 distance to the nearest
+boundary point found with {steps} gradients an image. All {found} points were seen to be decided otherwise when the
+network was asked again; {on} of them lie within 0.0001 of the boundary, in units of the log predictive."""
+    return f"{text}\n\n{paragraph(said)}"
 
 
 def condition(localised: dict[str, Any]) -> str:
@@ -107,8 +112,9 @@ def condition(localised: dict[str, Any]) -> str:
             short = [rival for rival in ("IG from black", "SmoothGrad", "noise") if energy[rival]["low"] <= 0]
             missed = f"does not hold against {' and '.join(short)}" if short else "holds"
             said.append(f"on {name} it {missed}")
-    return f"""Asked for beforehand: on `placed`, where the pixels that make the label are known, BIG's energy in the
+    text = f"""Asked for beforehand: on `placed`, where the pixels that make the label are known, BIG's energy in the
 mask is above that of IG from black, SmoothGrad and noise. Plainly: {"; ".join(said)}."""
+    return paragraph(text)
 
 
 def factors(localised: dict[str, Any]) -> str:
@@ -120,8 +126,12 @@ def factors(localised: dict[str, Any]) -> str:
     alike = [(black, boundary) for _, factor, black, boundary, _ in rows if factor != "its own"]
     ahead = sum(boundary > black for black, boundary in alike)
     text = f"""With the same factor, gradients on the way from the boundary have more energy in the region than those on
-the way from black in {ahead} of {len(alike)} rows.\n\n"""
-    return text + table(("network", "factor", "way from black", "way from the boundary", "at the image"), rows)
+the way from black in {ahead} of {len(alike)} rows."""
+    return (
+        paragraph(text)
+        + "\n\n"
+        + table(("network", "factor", "way from black", "way from the boundary", "at the image"), rows)
+    )
 
 
 def verdicts(localised: dict[str, Any]) -> str:
@@ -180,7 +190,8 @@ brighter, so that edges and brightness find it too: a map has to do as well befo
             cells.setdefault(row["explanation"], []).extend((row["first"], row["decisive"]))
     images = ", ".join(f"{rows[0]['images']} ({name})" for name, rows in with_items.items())
     rows = ((f"*{method}*" if method in BASELINES else method, *values) for method, values in cells.items())
-    return f"{text} Images: {images}.\n\n" + table(head, rows)
+    title, body = text.split("\n\n")
+    return f"{title}\n\n{paragraph(f'{body} Images: {images}.')}\n\n" + table(head, rows)
 
 
 ALIGNMENT = """
@@ -230,8 +241,8 @@ def robust(studies: dict[str, Any]) -> str:
     said = ", ".join(f"{count} of {len(rows)} by {distance}" for distance, count in nearer.items())
     cosines = [m for (_, *pair, distance), m in medians.items() if (*pair, distance) == (*BASELINE_PAIR, "cosine")]
     text = f"""Nearer in the robust network are {said}. From black and from white integrated gradients have
-median cosines of {min(cosines):.3f} to {max(cosines):.3f}: below zero they contradict each other.\n\n"""
-    return text + table(("networks", "pair", "l2", "relative", "cosine"), rows)
+median cosines of {min(cosines):.3f} to {max(cosines):.3f}: below zero they contradict each other."""
+    return paragraph(text) + "\n\n" + table(("networks", "pair", "l2", "relative", "cosine"), rows)
 
 
 def alignment(studies: dict[str, Any]) -> str:
@@ -262,8 +273,8 @@ def correlation(localised: dict[str, Any]) -> str:
     text = f"""Spearman's correlation over images of the cosine, and of the l2 distance, with the first method's energy.
 If closeness went with pointing at the object, cosines would have positive correlations, distances negative ones. The
 paper reports .46 for saliency and BSM, .25 for IG and AGI, .30 for IG and BIG, of the l2 distance and of unclear sign.
-Of the {len(intervals)} cosines of pairs of the paper {above} have an interval above zero, {below} one below."""
-    return f"{text}\n\n" + table(("network", "pair", "cosine", "l2"), rows)
+Of the {len(intervals)} intervals of cosines of pairs of the paper {above} lie above zero and {below} below."""
+    return f"{paragraph(text)}\n\n" + table(("network", "pair", "cosine", "l2"), rows)
 
 
 SMOOTHING = (
@@ -272,9 +283,9 @@ SMOOTHING = (
         "## SmoothGrad and the boundary's normal, as the noise grows",
         """CIFAR-10 ResNet-20. The smoothed classifier averages its logits over fixed noise of this standard deviation;
 its gradient at the image is SmoothGrad (SG), that at its own nearest boundary point boundary SmoothGrad (BSG). Theorem
-1 of Wang, Fredrikson and Datta lets them come close as the noise grows. "class": of the class decided for, as
-published; "lead": of its lead over the class across. Medians over images, also over those decided wrongly: the accuracy
-says how much of the classifier the noise has left.""",
+1 of Wang, Fredrikson and Datta, on networks of one layer, lets them come close as the noise grows. "class": of the
+class decided for, as published; "lead": of its lead over the class across. Medians over images, also over those decided
+wrongly: the accuracy says how much of the classifier the noise has left.""",
     ),
     (
         "softplus",
@@ -290,12 +301,15 @@ def smoothing(values: dict[str, Any]) -> str:
     rows = values["rows"]
     setting, first, last = next(iter(rows[0])), rows[0], rows[-1]
     goes = {key: f"from {first[key]:.3f} to {last[key]:.3f}" for key in ("lead relative", "lead cosine", "accuracy")}
-    least = min(rows, key=lambda row: row["lead relative"])
+    least = lambda among: min(among, key=lambda row: row["lead relative"])
+    nearest, useful = least(rows), least([row for row in rows if row["accuracy"] >= 0.9 * first["accuracy"]])
     said = f"""From {setting} {first[setting]:g} to {last[setting]:g} the relative distance of the leads goes
-{goes["lead relative"]}, with the least, {least["lead relative"]:.3f}, at {least[setting]:g}; their cosine goes
-{goes["lead cosine"]}, the accuracy {goes["accuracy"]}."""
-    settings = ", ".join(f"{key} {value}" for key, value in values["settings"].items())
-    return table(rows[0], (row.values() for row in rows)) + f"\n\n{said} Settings: {settings}."
+{goes["lead relative"]}, their cosine {goes["lead cosine"]}, the accuracy {goes["accuracy"]}. The least distance is
+{nearest["lead relative"]:.3f}, at {nearest[setting]:g}; among networks with nine tenths of the first accuracy
+{useful["lead relative"]:.3f}, at {useful[setting]:g}."""
+    named = {k: " and ".join(v) if isinstance(v, list) else v for k, v in values["settings"].items()}
+    settings = ", ".join(f"{key} {value}" for key, value in named.items())
+    return table(rows[0], (row.values() for row in rows)) + "\n\n" + paragraph(f"{said} Settings: {settings}.")
 
 
 def _cell(value: Any) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from holdfast.ensemble import skeleton
-from holdfast.networks import conv, fc2, lenet, normalised, rebuild, resnet, resnet2b, small
+from holdfast.networks import conv, fc2, lenet, normalised, rebuild, resnet, resnet2b, shifted, small
 
 MADE = {
     "fc2": lambda: fc2((1, 28, 28), 10, width=16, activation="relu", seed=3),
@@ -17,6 +17,7 @@ MADE = {
     "lenet": lambda: lenet((1, 28, 28), 10),
     "resnet": lambda: resnet((3, 32, 32), 10, depth=8),
     "resnet2b": lambda: resnet2b((3, 32, 32), 10),
+    "shifted": lambda: shifted(normalised(conv((3, 32, 32), 4, width=8), 0.5, 0.5), (3, 32, 32)),
     "normalised": lambda: normalised(conv((3, 32, 32), 4, width=8), (0.1, 0.2, 0.3), 0.5),
 }
 

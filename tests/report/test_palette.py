@@ -64,4 +64,4 @@ def test_no_colour_stands_for_two_names():
 
 
 def test_only_the_baseline_is_grey_however_many_there_are():
-    assert [series(i)[0] for i in (0, 1, 6, 7, 12)] == ["series-0", "series-1", "series-6", "series-1", "series-6"]
+    assert [series(i)[0] for i in (0, 1, 7, 8, 14)] == ["series-0", "series-1", "series-7", "series-1", "series-7"]

@@ -20,6 +20,7 @@ from holdfast.networks.published import PUBLISHED, Published, load_published
 from holdfast.networks.recipe import rebuild
 from holdfast.networks.resnet import resnet
 from holdfast.networks.resnet2b import resnet2b
+from holdfast.networks.shifted import Shift, shift_images, shifted
 from holdfast.networks.small import small
 from holdfast.networks.trained import TRAINED, Trained, load_trained
 
@@ -29,6 +30,7 @@ __all__ = [
     "FilterResponseNorm",
     "Normalise",
     "Published",
+    "Shift",
     "Trained",
     "activation_module",
     "build",
@@ -46,5 +48,7 @@ __all__ = [
     "rebuild",
     "resnet",
     "resnet2b",
+    "shift_images",
+    "shifted",
     "small",
 ]

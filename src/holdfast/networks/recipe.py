@@ -1,7 +1,7 @@
 """Recipe: how a network was built, as JSON, so that a file of weights is enough to build it again.
 
-Factories of this room leave their name and arguments on the network, in its attribute `recipe`; `normalised` adds
-itself around it. Copies of the network keep it, and banks of draws write it into their manifest.
+Factories of this room leave their name and arguments on the network, in its attribute `recipe`; `normalised` and
+`shifted` add themselves around it. Copies of the network keep it, and banks of draws write it into their manifest.
 """
 
 import functools
@@ -46,6 +46,7 @@ def rebuild(recipe: Mapping[str, Any] | None) -> nn.Module:
     """
     from holdfast.networks.build import build
     from holdfast.networks.normalise import normalised
+    from holdfast.networks.shifted import shifted
 
     if not isinstance(recipe, Mapping) or "name" not in recipe:
         raise ValueError(
@@ -56,6 +57,8 @@ def rebuild(recipe: Mapping[str, Any] | None) -> nn.Module:
     try:
         if recipe["name"] == "normalised":
             return normalised(rebuild(recipe.get("network")), settings["mean"], settings["std"])
+        if recipe["name"] == "shifted":
+            return shifted(rebuild(recipe.get("network")), settings["shape"])
         return build(recipe["name"], settings.pop("shape"), settings.pop("classes"), **settings)
     except (KeyError, TypeError) as error:
         raise ValueError(f"networks.rebuild: the recipe {dict(recipe)} does not fit this version ({error}).") from error

@@ -26,9 +26,10 @@ SERIES: tuple[tuple[str, str], ...] = (
     ("#742a6e", "#ac439d"),
     ("#4e400c", "#f5e64e"),
     ("#2d1aab", "#5252f1"),
+    ("#b95cff", "#caccfc"),
 )
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "★")
 
 VARIABLES: dict[str, tuple[str, str]] = {**PAGE, **{f"series-{i}": pair for i, pair in enumerate(SERIES)}}
 
@@ -43,7 +44,7 @@ def light(name: str) -> str:
 
 
 def series(index: int) -> tuple[str, str, str]:
-    """(variable, matplotlib marker, printable glyph) of the i-th ensemble; beyond the seventh they repeat.
+    """(variable, matplotlib marker, printable glyph) of the i-th ensemble; beyond the eighth they repeat.
 
     >>> series(0)
     ('series-0', 'o', '●')

@@ -1,4 +1,7 @@
-"""Sums: each term receives relevance in proportion to its value; a constant term keeps its share, as a bias does."""
+"""Sums: each term receives relevance in proportion to its value; a constant term keeps its share, as a bias does.
+
+A `Shift` of the images is no term: what is explained is the shifted image.
+"""
 
 from typing import Any
 
@@ -7,6 +10,7 @@ from torch import Tensor
 from holdfast.explanations.relevance.registry import methods, register
 from holdfast.explanations.relevance.stabiliser import times
 from holdfast.explanations.relevance.tape import Call, Step
+from holdfast.networks import shift_images
 
 
 @register(*methods("add __add__ __radd__"))
@@ -31,6 +35,12 @@ def subtract_from(call: Call) -> Step:
 def negate(call: Call) -> Step:
     """`z = -t`: relevance passes."""
     return Step(call.run(), lambda relevance, walk: (relevance,), "sum")
+
+
+@register(shift_images)
+def shift(call: Call) -> Step:
+    """`z = x + shift`: relevance passes, to pixels that are zero too."""
+    return Step(call.run(), lambda relevance, walk: (relevance,), "sum", vanishes=False)
 
 
 def _sum(call: Call, first: float, second: float) -> Step:

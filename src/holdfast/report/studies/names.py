@@ -14,6 +14,7 @@ _TREATMENTS = {
     "mean_field": ("Mean-field posterior", 6),
     "deep_ensemble": ("Deep ensemble", 3),
     "noise_grad": ("NoiseGrad", 4),
+    "smooth_grad": ("SmoothGrad", 7),
     "loud": ("Logits × 100", 5),
     "prior_draws": ("Prior draws", 5),
     "sgd": ("SGD", 0),
@@ -34,8 +35,8 @@ LABELS = (
 def treatment_title(name: str) -> str:
     """What a reader calls a treatment.
 
-    >>> treatment_title("hmc"), treatment_title("smooth_grad")
-    ('HMC', 'Smooth grad')
+    >>> treatment_title("hmc"), treatment_title("own_method")
+    ('HMC', 'Own method')
     """
     plain_name = name.replace("_", " ")
     return _TREATMENTS.get(name, (plain_name[:1].upper() + plain_name[1:], 0))[0]

@@ -11,11 +11,12 @@ from holdfast.studies.reproduce.verdict import judge
 
 RULES = ("epsilon", "gamma", "alpha_beta")
 KEEPS = {
-    "deterministic": 0.35, "adversarial": 0.38, "hmc": 0.55, "deep_ensemble": 0.5, "noise_grad": 0.4, "loud": 0.6,
+    "deterministic": 0.35, "adversarial": 0.38, "hmc": 0.55, "deep_ensemble": 0.5, "noise_grad": 0.4,
+    "smooth_grad": 0.42, "loud": 0.6,
 }  # fmt: skip
 TREATMENTS = {
     "published": ("deterministic", "adversarial", "hmc", "loud"),
-    "corrected": ("deterministic", "adversarial", "hmc", "deep_ensemble", "noise_grad", "loud"),
+    "corrected": ("deterministic", "adversarial", "hmc", "deep_ensemble", "noise_grad", "smooth_grad", "loud"),
 }
 FAILED = "fit/0123456789abcdef: ValueError: the potential is not finite"
 NOT_RELEASED = "the region attack was never released"
@@ -56,7 +57,8 @@ def make_tables(study, panel, preset, seed=0, images=40, seeds=(0,)):
                             for k in (10.0, 20.0, 40.0):
                                 kept = np.clip(base + (k - 20) / 200, 0, 1)
                                 cell = {"rule": rule, "layer": layer, "image": range(images), "k": k, "k_lrp": kept}
-                                found.append(pandas.DataFrame(labels | cell | {"chance": 0.2}))
+                                cell |= {"chance": 0.2, "k_lrp_corrected": (kept - 0.2) / 0.8}
+                                found.append(pandas.DataFrame(labels | cell))
     return {
         "resilience": pandas.concat(found, ignore_index=True),
         "predictions": pandas.concat(decided, ignore_index=True),
@@ -65,7 +67,7 @@ def make_tables(study, panel, preset, seed=0, images=40, seeds=(0,)):
 
 def make_claims(study):
     where = {"treatment": "hmc", "attack": "fgsm", "layer": -1, "draws": 100, "k": 20, "rule": list(RULES)}
-    controls = [{"treatment": t} for t in ("deep_ensemble", "noise_grad")]
+    controls = [{"treatment": t} for t in ("deep_ensemble", "noise_grad", "smooth_grad")]
     one = {"study": study, "panel": "MNIST", "quantity": "difference", "where": where, "controls": controls}
     one |= {"against": {"treatment": "deterministic"}, "expect": "positive"}
     told = {"paper": "BE", "source": "Section VI"}

@@ -103,7 +103,12 @@ def test_headline_counts_what_the_list_shows(found, page):
 def test_numbers_of_a_claim_are_those_of_its_judgement(found, page):
     finding = found.judgements[0].findings[0]
     said = f"{finding.corrected.value:+.2f} [{finding.corrected.low:+.2f}, {finding.corrected.high:+.2f}]"
-    assert said in page[1].text.replace("\xa0", " ").replace("−", "-")
+    beyond = finding.beyond_chance
+    told = f"beyond chance {beyond.value:+.2f} [{beyond.low:+.2f}, {beyond.high:+.2f}]"
+    text = page[1].text.replace("\xa0", " ").replace("−", "-")
+    assert said in text
+    assert told in text
+    assert "chance level 0.20" in text
 
 
 def test_boxes_of_the_sliders_are_quantiles_of_the_tables(found, page):
@@ -112,7 +117,7 @@ def test_boxes_of_the_sliders_are_quantiles_of_the_tables(found, page):
     assert data["sizes"] == [1, 3, 1]  # draws, k, epsilon
     marks = marks_of(data, "be-f3_panel0_layer-1_corrected")
     for g, rule in enumerate(RULES):
-        for t, treatment in enumerate(("adversarial", "hmc", "deep_ensemble", "noise_grad", "loud")):
+        for t, treatment in enumerate(("adversarial", "hmc", "deep_ensemble", "noise_grad", "smooth_grad", "loud")):
             for place, k in enumerate((10, 20, 40)):
                 own = table[(table.rule == rule) & (table.k == k)].pivot_table(
                     index="image", columns=["treatment", "attack"], values="k_lrp"

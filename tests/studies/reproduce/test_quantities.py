@@ -5,7 +5,7 @@ import pandas
 import pytest
 
 from holdfast.studies.reproduce.claim import Claim, Evidence
-from holdfast.studies.reproduce.quantities import NotThere, advantage, estimate
+from holdfast.studies.reproduce.quantities import NotThere, advantage, beyond_chance, estimate
 from holdfast.studies.reproduce.verdict import judge
 
 IMAGES = 60
@@ -132,3 +132,84 @@ def test_a_paper_whose_own_number_is_on_the_other_side_cannot_be_fallen_short_of
     tables = {"resilience": table(deterministic=0.0, hmc=0.05)}
     assert verdict(tables, evidence(paper=-0.01)).verdict == "holds"
     assert verdict(tables, evidence(paper=0.4)).verdict == "holds weaker"
+
+
+def with_chance(**levels):
+    """HMC scores a little higher; each treatment has a chance level of its own."""
+    found = table(deterministic=0.0, hmc=0.05).assign(chance=lambda t: t.treatment.map(levels))
+    return found.assign(k_lrp_corrected=lambda t: (t.k_lrp - t.chance) / (1 - t.chance))
+
+
+def test_what_chance_explains_is_told_from_what_it_does_not():
+    tables = {"resilience": with_chance(deterministic=0.2, hmc=0.8)}
+    raw, (beyond, level) = estimate(evidence(), tables), beyond_chance(evidence(), tables)
+    assert raw.low > 0 > beyond.high  # a small lead, at a much higher level
+    assert level == pytest.approx(0.8)
+    (finding,) = verdict(tables, evidence()).findings
+    assert finding.verdict == "holds weaker"
+    assert "not there once the chance level is taken off" in finding.why
+    assert (finding.beyond_chance, finding.chance) == (beyond, level)
+    (other,) = verdict(tables, evidence(expect="negative")).findings
+    assert (other.verdict, "though it is once" in other.why) == ("does not hold", True)
+
+
+def test_scores_without_a_chance_level_are_judged_without():
+    with pytest.raises(NotThere, match="no column chance"):
+        beyond_chance(evidence(), {"resilience": table(deterministic=0.0, hmc=0.1)})
+    with pytest.raises(NotThere, match="correlation of k_lrp has no chance level"):
+        beyond_chance(evidence("correlation", other="softmax_robustness"), {"resilience": with_chance(hmc=0.8)})
+
+
+def of_seeds(**leads):
+    """HMC leads by another amount in each training seed, by the same for all its images."""
+    one, frames = table(deterministic=0.0, hmc=0.0), []
+    for seed, lead in enumerate(leads.values()):
+        frames.append(one.assign(seed=seed, k_lrp=one.k_lrp + lead * (one.treatment == "hmc")))
+    return pandas.concat(frames, ignore_index=True)
+
+
+def test_intervals_are_over_images_and_training_seeds():
+    alike, apart = (estimate(evidence(), {"resilience": of_seeds(a=a, b=b)}) for a, b in ((0.2, 0.2), (0.0, 0.4)))
+    assert (alike.seeds, apart.seeds, apart.images) == (2, 2, IMAGES)
+    assert alike.value == pytest.approx(apart.value)
+    assert alike.high - alike.low < 0.01  # what images alone say
+    assert apart.low < 0.01  # both seeds drawn may be the first one
+    assert apart.high > 0.39
+
+
+def test_a_correlation_is_over_images_and_training_seeds_too():
+    random, frames = np.random.default_rng(0), []
+    for seed, sign in enumerate((1, -1)):
+        a = random.normal(size=IMAGES)
+        rows = {"treatment": "hmc", "seed": seed, "image": range(IMAGES), "a": a, "b": sign * a}
+        frames.append(pandas.DataFrame(rows))
+    asked = evidence("correlation", table="t", column="a", other="b", where={"treatment": "hmc"})
+    alone, both = (estimate(asked, {"t": pandas.concat(frames[:n])}) for n in (1, 2))
+    assert (alone.seeds, alone.low, alone.high) == (1, pytest.approx(1), pytest.approx(1))
+    assert (both.seeds, both.value, both.low, both.high) == (2, pytest.approx(0), pytest.approx(-1), pytest.approx(1))
+
+
+def test_a_correlation_with_ties_is_scipys():
+    from scipy.stats import spearmanr
+
+    random = np.random.default_rng(1)
+    frame = pandas.DataFrame({"seed": 0, "image": range(40), "a": random.integers(0, 5, 40).astype(float)})
+    frame["b"] = frame.a + random.integers(0, 4, 40)
+    found = estimate(evidence("correlation", table="t", column="a", other="b", where={}), {"t": frame})
+    assert found.value == pytest.approx(spearmanr(frame.a, frame.b).statistic)
+    assert found.low < found.value < found.high < 1
+
+
+def test_a_seed_whose_training_failed_costs_that_seed_alone():
+    whole = of_seeds(a=0.1, b=0.2, c=0.9)
+    partial = whole[(whole.seed != 2) | (whole.treatment != "hmc")]
+    found = estimate(evidence(), {"resilience": partial})
+    assert (found.seeds, found.images) == (2, IMAGES)
+    assert found.value == pytest.approx(0.15, abs=0.01)
+
+
+def test_an_advantage_is_on_images_that_both_sides_kept():
+    both = table(deterministic=0.0, hmc=0.05, deep_ensemble=0.04)
+    both.loc[both.treatment == "deep_ensemble", "label_kept"] = both.image % 3 == 0
+    gap = advantage(evidence(only="kept"), {"resilience": both}, {"treatment": "deep_ensemble"})
+    assert gap.images == IMAGES // 6

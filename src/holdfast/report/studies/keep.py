@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LIMIT = 20_000_000  # bytes of everything that is kept of one scale
 DIGITS = 6
+NUMBERS = ("published", "corrected", "beyond_chance")
 
 
 def keep_results(found: Reproduction, folder: Path | str) -> Path:
@@ -115,7 +116,7 @@ def _finding(finding: Any) -> dict[str, Any]:
     asked = {"study": e.study, "panel": e.panel, "quantity": e.quantity, "table": e.table, "column": e.column}
     asked |= {"other": e.other, "where": e.where, "against": e.against, "expect": e.expect, "paper": e.paper}
     controls = [{"control": name, "claimed_is_above": above, **_estimate(n)} for name, n, above in finding.controls]
-    numbers = {"published": _estimate(finding.published), "corrected": _estimate(finding.corrected)}
+    numbers = {name: _estimate(getattr(finding, name)) for name in NUMBERS} | {"chance": finding.chance}
     return asked | numbers | {"controls": controls, "verdict": finding.verdict, "why": finding.why}
 
 
@@ -123,7 +124,7 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "images": estimate.images}
-    return numbers | {"p": estimate.p}
+    return numbers | {"p": estimate.p, "seeds": estimate.seeds}
 
 
 def _csv(shown: list[Card]) -> bytes:
@@ -135,9 +136,9 @@ def _csv(shown: list[Card]) -> bytes:
         claim = _claim(card)
         own = {"claim": claim["id"], "claim_verdict": claim["verdict"]}
         for number in claim["numbers"] or [{}]:
-            row = own | {k: v for k, v in number.items() if k not in ("published", "corrected", "controls")}
+            row = own | {k: v for k, v in number.items() if k not in (*NUMBERS, "controls")}
             row |= {k: json.dumps(row[k], sort_keys=True) for k in ("where", "against") if k in row}
-            for name in ("published", "corrected"):
+            for name in NUMBERS:
                 row |= {f"{name}_{k}": v for k, v in (number.get(name) or {}).items()}
             for control in number.get("controls", ()):
                 row[f"control_{control['control'].replace(' ', '_')}"] = control["value"]

@@ -4,7 +4,7 @@
     level         mean over images of the column
     trend         mean over images of the slope of the column over the logarithm of the number of draws, or of what
                   `over` names
-    correlation   Spearman's correlation over images of two columns
+    correlation   Spearman's correlation over images of two columns, the mean over training seeds
     association   the same over all rows, for tables of networks
 
 Intervals are bootstrap intervals over images, and over training seeds as well where there are several. Where a table
@@ -26,18 +26,20 @@ if TYPE_CHECKING:
 RESAMPLES = 1999
 FEWEST = 5  # images that a number may rest on
 PAIR = ["seed", "image"]
+BEYOND_CHANCE = {"k_lrp": "k_lrp_corrected"}  # a score of maps -> the same with the chance level taken off
 KEYS = ("treatment", "draws", "seed", "attack", "epsilon", "image")  # that tables of one study have in common
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, its 95 % interval, and of how many images; `p` of the paired test where there is one."""
+    """A number, its 95 % interval, of how many images and seeds; `p` of the paired test where there is one."""
 
     value: float
     low: float
     high: float
     images: int
     p: float | None = None
+    seeds: int = 1
 
 
 class NotThere(ValueError):
@@ -77,7 +79,23 @@ def advantage(evidence: Evidence, tables: "Mapping[str, DataFrame]", control: Ma
     if evidence.quantity == "correlation":
         return _correlation(_pairs(evidence, table, own), _pairs(evidence, table, other))
     a, b = _values(evidence, table, own), _values(evidence, table, other)
-    return _mean(a.sub(b).dropna())
+    return _mean(_complete(a.sub(b)))
+
+
+def beyond_chance(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> tuple[Estimate, float]:
+    """The number of a difference or trend with the chance level of either side taken off, and the own side's level.
+
+    Heatmaps of different networks can have different levels: what another image's map scores. Where they do, a
+    difference in the score alone says nothing.
+
+    Raises:
+        NotThere: the score has no chance level, or no table has it.
+    """
+    if evidence.column not in BEYOND_CHANCE or evidence.quantity not in ("difference", "trend"):
+        raise NotThere(f"{evidence.quantity} of {evidence.column} has no chance level")
+    asked = evidence.model_copy(update={"column": BEYOND_CHANCE[evidence.column]})
+    own = rows(joined(evidence.model_copy(update={"other": "chance"}), tables), evidence.where)
+    return estimate(asked, tables), float(own.chance.mean())
 
 
 def joined(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> "DataFrame":
@@ -126,9 +144,15 @@ def _values(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -
         found = _slopes(own, evidence.column, evidence.over)
     else:
         found = _grid(own, evidence.column)
-    found = found.dropna(axis="columns")
-    if found.shape[1] < FEWEST:
-        raise NotThere(f"there are only {found.shape[1]} such images")
+    return _complete(found)
+
+
+def _complete(values: "DataFrame") -> "DataFrame":
+    """The images that have a number under every seed; a seed without any, for its training failed, is left out."""
+    found = values.dropna(how="all").dropna(axis="columns")
+    images = found.shape[1] if len(found) else 0
+    if images < FEWEST:
+        raise NotThere(f"there are only {images} such images")
     return found
 
 
@@ -158,22 +182,18 @@ def _slopes(own: "DataFrame", column: str, over: str) -> "DataFrame":
 
 
 def _mean(values: "DataFrame") -> Estimate:
-    a = values.dropna(axis="columns").to_numpy()
-    if a.shape[1] < FEWEST:
-        raise NotThere(f"there are only {a.shape[1]} such images")
+    a = values.to_numpy()
     zero = np.zeros_like(a)
     found = scores.compare(*((a, zero) if len(a) > 1 else (a[0], zero[0])), seed=0, resamples=RESAMPLES)
-    return Estimate(found.mean, *found.mean_interval, a.shape[1], found.wilcoxon_p)
+    return Estimate(found.mean, *found.mean_interval, a.shape[1], found.wilcoxon_p, len(a))
 
 
 def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
-    """Both columns `[2, images]` of the images that have both, each averaged over the training seeds."""
+    """Both columns `[2, seeds, images]` of the images that have both under every seed."""
     own = _only(evidence, rows(table, labels))
-    pairs = np.stack([_grid(own, c).mean(axis=0).to_numpy() for c in (evidence.column, evidence.other)])
-    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
-    if pairs.shape[1] < FEWEST:
-        raise NotThere(f"there are only {pairs.shape[1]} such images")
-    return pairs
+    grids = [_grid(own, c) for c in (evidence.column, evidence.other)]
+    known = _complete(grids[0].where(grids[1].notna()))
+    return np.stack([grid.loc[known.index, known.columns].to_numpy() for grid in grids])
 
 
 def _both(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
@@ -197,17 +217,34 @@ def _association(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:
 
 
 def _correlation(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:
-    """Of one pair of columns, or how much larger it is than another pair's on the same images."""
+    """Of one pair of columns `[2, seeds, images]`, or how much larger it is than another pair's on the same images."""
     pairs = [own] if other is None else [own, other]
-    if any(np.ptp(p, axis=1).min() == 0 for p in pairs):
+    if any(np.ptp(p, axis=-1).min() == 0 for p in pairs):
         raise NotThere("one of the two columns is the same for all images")
     if other is not None and own.shape != other.shape:
         raise NotThere("the two sides have different images")
-    number = lambda i: _spearman(own[:, i]) - (0.0 if other is None else _spearman(other[:, i]))
+    _, seeds, images = own.shape
+    number = lambda found: found[0] if other is None else found[0] - found[1]
     random = np.random.default_rng(0)
-    resampled = [number(random.integers(0, own.shape[1], own.shape[1])) for _ in range(RESAMPLES)]
+    chosen = random.integers(0, images, (RESAMPLES, images))
+    times = random.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
+    resampled = number([(times * _resampled(p, chosen)).sum(1) / seeds for p in pairs])
     low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return Estimate(float(number(np.arange(own.shape[1]))), float(low), float(high), own.shape[1])
+    value = number([np.mean([_spearman(p[:, s]) for s in range(seeds)]) for p in pairs])
+    return Estimate(float(value), float(low), float(high), images, seeds=seeds)
+
+
+def _resampled(pair: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Spearman's correlation `[resamples, seeds]` of the chosen images, seed by seed."""
+    from scipy.stats import rankdata
+
+    found = []
+    for a, b in zip(*pair, strict=True):
+        x, y = (rankdata(column[chosen], axis=1) for column in (a, b))
+        x, y = (ranks - ranks.mean(1, keepdims=True) for ranks in (x, y))
+        size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+        found.append(np.divide((x * y).sum(1), size, out=np.full(len(x), np.nan), where=size > 0))
+    return np.stack(found, 1)
 
 
 def _spearman(pair: np.ndarray) -> float:

@@ -2,9 +2,10 @@
 
 A piece of evidence, in the corrected figures:
 
-    holds            the interval lies on the claimed side of zero (for "zero": within the margin), the number is at
-                     least half of the paper's, and it is above every control's
-    holds weaker     the interval lies there, but the number is less than half of the paper's, or a control does as well
+    holds            the interval lies on the claimed side of zero (for "zero": within the margin), also once the chance
+                     level is taken off; the number is at least half of the paper's, and it is above every control's
+    holds weaker     the interval lies there, but not once the chance level is taken off, or the number is less than
+                     half of the paper's, or a control does as well
     does not hold    otherwise
     untestable       the figure could not be made, and why
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.scores import holm
 from holdfast.studies.reproduce.claim import Claim, Evidence, values
-from holdfast.studies.reproduce.quantities import Estimate, NotThere, advantage, estimate
+from holdfast.studies.reproduce.quantities import Estimate, NotThere, advantage, beyond_chance, estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,6 +39,8 @@ class Finding:
         published, corrected: the number under either preset; None where there is none.
         controls: (label, number, whether the claim's own is above it) under the corrected preset.
         verdict, why: in words.
+        beyond_chance, chance: under the corrected preset, the number with the chance level taken off, and that level;
+            None for numbers that have none.
     """
 
     evidence: Evidence
@@ -46,6 +49,8 @@ class Finding:
     controls: tuple[tuple[str, Estimate, bool], ...]
     verdict: Verdict
     why: str
+    beyond_chance: Estimate | None = None
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,17 +94,30 @@ def _finding(evidence: Evidence, number: Mapping[str, Any], p: float | None, tab
     own = number["corrected"]
     if not isinstance(own, Estimate):
         return Finding(evidence, published, None, (), "untestable", f"{own}.")
-    controls = tuple(_controls(evidence, tables[evidence.study, evidence.panel, "corrected"]))
+    own_tables = tables[evidence.study, evidence.panel, "corrected"]
+    controls, chance = tuple(_controls(evidence, own_tables)), _chance(evidence, own_tables)
     if not _is_there(evidence, own, p):
-        return Finding(evidence, published, own, controls, "does not hold", _why_not(evidence, own, p))
+        return Finding(
+            evidence, published, own, controls, "does not hold", _why_not(evidence, own, p, chance[0]), *chance
+        )
     reasons = []
+    if chance[0] is not None and evidence.expect != "zero" and not _beyond(evidence, chance[0]):
+        reasons.append("its interval is not there once the chance level is taken off")
     if _is_claimed(evidence.expect, evidence.paper) and own.value / evidence.paper < HALF:
         reasons.append("it is less than half of the paper's")
     equal = [name for name, _, above in controls if not above]
     if equal:
         reasons.append(f"{' and '.join(equal)} {'do' if len(equal) > 1 else 'does'} as well")
     verdict: Verdict = "holds weaker" if reasons else "holds"
-    return Finding(evidence, published, own, controls, verdict, f"{'; '.join(reasons)}." if reasons else "")
+    why = f"{'; '.join(reasons)}." if reasons else ""
+    return Finding(evidence, published, own, controls, verdict, why, *chance)
+
+
+def _chance(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> tuple[Estimate | None, float | None]:
+    try:
+        return beyond_chance(evidence, tables)
+    except NotThere:
+        return None, None
 
 
 def _is_claimed(expect: str, paper: float | None) -> bool:
@@ -117,12 +135,14 @@ def _beyond(evidence: Evidence, own: Estimate) -> bool:
     return own.low > 0 if evidence.expect == "positive" else own.high < 0
 
 
-def _why_not(evidence: Evidence, own: Estimate, p: float | None) -> str:
+def _why_not(evidence: Evidence, own: Estimate, p: float | None, beyond: Estimate | None) -> str:
     if evidence.expect == "zero":
         return f"its interval is not within {evidence.margin:g} of zero."
     side = "above" if evidence.expect == "positive" else "below"
     if _beyond(evidence, own):
         return f"its interval is {side} zero, but the paired test is not clear after Holm's correction (p = {p:.2g})."
+    if beyond is not None and _beyond(evidence, beyond):
+        return f"its interval is not {side} zero, though it is once the chance level is taken off."
     return f"its interval is not {side} zero."
 
 

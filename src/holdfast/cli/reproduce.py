@@ -167,7 +167,7 @@ def _list(console: "Console") -> None:
     from rich.table import Table
 
     from holdfast.studies.reproduce.claim import claims
-    from holdfast.studies.reproduce.study import PAPERS, studies
+    from holdfast.studies.reproduce.study import PAPERS, studies, without_study
 
     for paper, title in PAPERS.items():
         own = [s for s in studies().values() if s.paper == paper]
@@ -178,6 +178,9 @@ def _list(console: "Console") -> None:
         )
         for study in own:
             table.add_row(f"[bold]{study.id}[/]", study.figure, study.title)
+        for none in without_study().values():
+            if none.paper == paper:
+                table.add_row(f"[dim]{none.id}[/]", none.figure, f"{none.title}. [dim]Not run: {none.why}[/]")
         for claim in claims().values():
             if claim.paper == paper:
                 table.add_row(f"[cyan]{claim.id}[/]", "claim", claim.statement)

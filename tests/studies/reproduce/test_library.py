@@ -6,7 +6,7 @@ from holdfast.studies.engine.cell import in_order
 from holdfast.studies.reproduce.claim import claims
 from holdfast.studies.reproduce.plan import plan
 from holdfast.studies.reproduce.rules import PRESETS, SCALES, Settled
-from holdfast.studies.reproduce.study import HOME, Study, read, studies, study_of
+from holdfast.studies.reproduce.study import HOME, Study, read, studies, study_of, without_study
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -41,6 +41,22 @@ def test_panels_have_titles_of_their_own():
     for study in studies().values():
         titles = [p.title for p in study.panels]
         assert len(set(titles)) == len(titles), study.id
+
+
+CHECKLIST = {  # every figure and table of the papers
+    "BE": [*(f"F{n}" for n in range(1, 17)), *(f"T{n}" for n in range(1, 6))],
+    "GA": ["F1", "F2", "F3", "F4", "T1", "TEXT", "TABLES"],
+    "BA": [*(f"F{n}" for n in (1, 2, 3, 4, 5, "6A", "6B", 7, 8, 9, 10, 11)), "T1", "T2", "APPC"],
+}
+
+
+def test_every_figure_and_table_of_the_papers_is_there_or_says_why_not():
+    wanted = {f"{paper}-{name}" for paper, names in CHECKLIST.items() for name in names}
+    own = {name for name in studies() if not name.startswith("TH-")}
+    assert own | set(without_study()) == wanted
+    assert not own & set(without_study())
+    with pytest.raises(ValueError, match=r"BA-F2, Figure 2 .* cannot be run. A sketch without data or numbers"):
+        study_of("ba-f2")
 
 
 def test_claims_are_of_panels_that_are_there():

@@ -80,6 +80,27 @@ class Study(Declared):
         return self.model_copy(update={"panels": kept}) if kept else None
 
 
+class Without(Declared):
+    """A figure or table that has no study.
+
+    Attributes:
+        id, paper, figure, title: as of a study.
+        why: it has none.
+    """
+
+    id: str = Field(pattern=r"^[A-Z]{2}-[A-Z0-9]+$")
+    paper: Literal["BE", "GA", "BA"]
+    figure: str
+    title: str
+    why: str = Field(min_length=1)
+
+
+class Withouts(Declared):
+    """All of them."""
+
+    without: tuple[Without, ...]
+
+
 def read(file: Path, model: type[Model]) -> Model:
     """Read a declaration from a TOML file.
 
@@ -115,15 +136,27 @@ def studies() -> Mapping[str, Study]:
     return {s.id: s for s in found}
 
 
+@cache
+def without_study() -> Mapping[str, Without]:
+    """The figures and tables that have no study, by their ids.
+
+    >>> without_study()["BE-T5"].title
+    'Asterisks for p-values'
+    """
+    return {one.id: one for one in read(HOME / "without.toml", Withouts).without}
+
+
 def study_of(identifier: str) -> Study:
     """The study called so, in upper or lower case.
 
     Raises:
-        ValueError: there is none; the message names those of the paper.
+        ValueError: there is none; the message says why, or names those that are near.
     """
     from difflib import get_close_matches
 
     known = studies()
+    if none := without_study().get(identifier.upper()):
+        raise ValueError(f"reproduce: {none.id}, {none.figure} ({none.title}), cannot be run. {none.why}")
     if identifier.upper() not in known:
         near = get_close_matches(identifier.upper(), known, n=3) or list(known)[:3]
         raise ValueError(

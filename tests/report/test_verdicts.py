@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -14,6 +15,7 @@ from test_page import HOSTILE, Page
 from holdfast import report
 from holdfast.report.studies.cards import STATES, cards, headline
 from holdfast.report.studies.pictures.densities import GRID
+from holdfast.report.studies.rows import Lookup, chosen
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +178,37 @@ def test_tables_can_be_opened_as_csv(found, page):
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     first, second = (report.write_verdicts(small(), tmp_path / n).read_bytes() for n in "ab")
     assert first == second
+
+
+def test_the_page_does_not_depend_on_the_number_of_processes(tmp_path):
+    one, two = (report.write_verdicts(small(), tmp_path / str(n), jobs=n).read_bytes() for n in (1, 2))
+    assert one == two
+
+
+def test_csv_is_written_again_where_its_table_changed_and_only_there(tmp_path):
+    files = [tmp_path / "tables" / f"BE-F3-{name}-corrected.parquet" for name in ("a", "b")]
+    files[0].parent.mkdir()
+    for file in files:
+        pandas.DataFrame({"x": [1.0]}).to_parquet(file)
+    found, copies = small(), [file.with_suffix(".csv.gz") for file in files]
+    report.write_verdicts(found, tmp_path)
+    before = [copy.stat().st_mtime_ns for copy in copies]
+    pandas.DataFrame({"x": [2.0]}).to_parquet(files[1])
+    os.utime(files[1], ns=(before[1], before[1]))  # within what a clock can tell apart
+    report.write_verdicts(found, tmp_path)
+    assert copies[0].stat().st_mtime_ns == before[0]
+    assert gzip.decompress(copies[1].read_bytes()) == b"x\n2\n"
+
+
+def test_rows_that_are_looked_up_are_those_that_are_chosen(found):
+    table = found.tables["BE-F2", "MNIST", "corrected"]["resilience"]
+    lookup = Lookup(table)
+    for labels in (
+        {}, {"treatment": "hmc"}, {"treatment": "hmc", "k": 20, "draws": 50.0, "layer": 0}, {"no column": 3},
+        {"k": 20.0, "treatment": "nobody"}, {"k": 20.0, "epsilon": 0.2, "no column": 3},
+    ):  # fmt: skip
+        pandas.testing.assert_frame_equal(lookup(labels), chosen(table, labels))
+        assert np.array_equal(lookup.values("k_lrp", labels), chosen(table, labels).k_lrp)
 
 
 def test_hostile_words_stay_words(tmp_path):

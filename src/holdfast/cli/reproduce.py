@@ -109,7 +109,7 @@ def reproduce(
         progress = stack.enter_context(_Progress(console))
         found = run_studies(chosen, store, scale=scale, presets=presets, jobs=processes, report=progress.report)
     _tell(console, found)
-    page = report.write_verdicts(found, store.path)
+    page = report.write_verdicts(found, store.path, jobs=processes)
     if keep is not None:
         console.print(f"Tables and figures: [bold]{escape(str(report.keep_results(found, keep)))}[/]", highlight=False)
     reused = f", {progress.reused} of {progress.total} cells reused" if progress.reused else f", {progress.total} cells"

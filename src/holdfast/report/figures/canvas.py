@@ -60,9 +60,14 @@ def panel(height: float, width: float = WIDTH) -> "Iterator[tuple[Figure, Axes]]
 
 def finish(figure: "Figure", name: str, description: str, title: str = "", *, png: bool = True) -> Plot:
     """Render a figure that was drawn inside `panel`; without `png` half the time, and no PNG file."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     text, image = io.StringIO(), io.BytesIO()
+    FigureCanvasSVG(figure)  # its renderer measures the text
+    figure.set_dpi(72)  # as a figure has that is written as SVG
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")  # `savefig` would draw everything once more just to lay it out
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": name})
-    figure.set_layout_engine("none")  # what was laid out for the SVG stays
     if png:
         figure.savefig(image, format="png", dpi=200, metadata={"Software": None})
     svg = text.getvalue()

@@ -1,11 +1,12 @@
 """Blocks: the figures of every study, each panel as published beside corrected, what moves them, and their source."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from holdfast.report.studies import facts
 from holdfast.report.studies.names import BASE, data_title, legend
@@ -76,30 +77,57 @@ class Block:
         return legend(self.treatments)
 
 
-def blocks(found: Reproduction, claims: Iterable[Claim], folder: Path | None) -> list[Block]:
-    """Every study of a run.
+_DRAWN: "WeakKeyDictionary[Reproduction, list[tuple[Sliders, list[PanelBlock]]]]" = WeakKeyDictionary()
+
+
+def blocks(found: Reproduction, claims: Iterable[Claim], folder: Path | None, *, jobs: int = 1) -> list[Block]:
+    """Every study of a run. What was drawn once for a run is not drawn again.
 
     Args:
         found: the run.
         claims: that may rest on it.
         folder: where its tables are, for links to those that are there.
+        jobs: processes that draw.
     """
     claims = list(claims)
-    return [_block(found, study, claims, folder) for study in found.studies]
+    if found not in _DRAWN:
+        _DRAWN[found] = list(_drawn(found, claims, jobs))
+    drawn = zip(found.studies, _DRAWN[found], strict=True)
+    return [_block(found, study, sliders, panels, claims, folder) for study, (sliders, panels) in drawn]
+
+
+def _drawn(found: Reproduction, claims: Sequence[Claim], jobs: int) -> Iterator[tuple[Sliders, list[PanelBlock]]]:
+    """Sliders and panels of every study; each process is given the tables of one study at a time."""
+    from joblib import Parallel, delayed
+
+    def alone(study: Study) -> Reproduction:
+        own = {k: v for k, v in found.tables.items() if k[0] == study.id}
+        return replace(found, studies=(study,), parts=(), tables=own, judgements=(), times={})
+
+    evidence = {
+        s.id: [one for c in claims for e in c.evidence if e.study == s.id for one in e.each()] for s in found.studies
+    }
+    yield from Parallel(n_jobs=jobs)(delayed(_panels)(alone(s), evidence[s.id]) for s in found.studies)
+
+
+def _panels(found: Reproduction, evidence: list[Evidence]) -> tuple[Sliders, list[PanelBlock]]:
+    (study,) = found.studies
+    tables = [t for named in found.tables.values() for t in named.values()]
+    sliders = sliders_of(study, tables, facts.settled(found).scale.draws, picture_of(study).FIXED)
+    return sliders, [_panel(found, study, panel, sliders, evidence) for panel in study.panels]
 
 
 class NotDrawn(UserWarning):
     """A figure of the page could not be drawn; the page says so in its place."""
 
 
-def _block(found: Reproduction, study: Study, claims: list[Claim], folder: Path | None) -> Block:
-    picture, scale = picture_of(study), facts.settled(found).scale
-    own = {k[1:]: v for k, v in found.tables.items() if k[0] == study.id}
-    tables = [t for named in own.values() for t in named.values()]
-    sliders = sliders_of(study, tables, scale.draws, picture.FIXED)
-    evidence = [one for c in claims for e in c.evidence if e.study == study.id for one in e.each()]
-    panels = [_panel(found, study, panel, sliders, evidence) for panel in study.panels]
-    treatments = dict.fromkeys(t for own in tables if "treatment" in own.columns for t in own.treatment)
+def _block(
+    found: Reproduction, study: Study, sliders: Sliders, panels: list[PanelBlock], claims: list[Claim],
+    folder: Path | None,
+) -> Block:  # fmt: skip
+    picture = picture_of(study)
+    tables = [t for k, named in found.tables.items() if k[0] == study.id for t in named.values()]
+    treatments = dict.fromkeys(t for own in tables if "treatment" in own.columns for t in own.treatment.unique())
     drawn, judged = any(p.rows for p in panels), {j.claim.id for j in found.judgements}
     presets = "both" if len(found.presets) > 1 else found.presets[0]
     return Block(

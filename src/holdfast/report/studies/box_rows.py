@@ -33,6 +33,9 @@ def box_rows(
     names: Sequence[str], groups: Sequence[Group], label: str, text: str, limits: tuple[float, float], zero: bool = True
 ) -> Plot:
     """Draw groups of boxes; `text` is what the drawing shows, to which the medians are added."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
     treatments = list(dict.fromkeys(t for g in groups for t in g.boxes))
     lines, described = len(treatments) + 0.7, []
     with panel(0.62 + 0.19 * lines * len(groups)) as (figure, axes):
@@ -42,10 +45,14 @@ def box_rows(
                 if box is None:
                     continue
                 colour = light(look(treatment)[0])
+                # artists by hand: `plot` and `barh` would set the limits anew for each of a thousand
                 for ends in (box[:2], box[3:]):
-                    axes.plot(ends, [y, y], color=colour, linewidth=1.2, solid_capstyle="butt")
-                axes.barh(y, box[3] - box[1], 0.64, box[1], color=tint(colour), edgecolor=colour, linewidth=1.2)
-                axes.plot([box[2]] * 2, [y - 0.32, y + 0.32], color=light("ink"), linewidth=2.2, zorder=3)
+                    axes.add_line(Line2D(ends, [y, y], color=colour, linewidth=1.2, solid_capstyle="butt"))
+                corner, size = (box[1], y - 0.32), (box[3] - box[1], 0.64)
+                style = {"facecolor": tint(colour), "edgecolor": colour, "linewidth": 1.2}
+                axes.add_patch(Rectangle(corner, *size, **style))
+                median = {"color": light("ink"), "linewidth": 2.2, "zorder": 3}
+                axes.add_line(Line2D([box[2]] * 2, [y - 0.32, y + 0.32], **median))
                 described.append(f"{group.title}, {treatment_title(treatment)} {short(float(box[2]))}")
         if zero:
             axes.axvline(0, color=light("muted"), linewidth=1, zorder=1)

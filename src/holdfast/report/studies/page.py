@@ -23,7 +23,7 @@ SECTIONS = (
 )
 
 
-def write_verdicts(found: Reproduction, folder: Path | str) -> Path:
+def write_verdicts(found: Reproduction, folder: Path | str, *, jobs: int = 1) -> Path:
     """Write the verdict page of a reproduction.
 
     One self-contained HTML file: no request leaves it. Beside every table of the run folder it writes the same rows as
@@ -32,6 +32,7 @@ def write_verdicts(found: Reproduction, folder: Path | str) -> Path:
     Args:
         found: what `holdfast.studies.reproduce.run.reproduce` returned.
         folder: where to: the run folder, so that the page can link to its tables.
+        jobs: processes that draw; the page does not depend on it.
 
     Returns:
         Path of the page, `folder/verdicts.html`.
@@ -44,7 +45,7 @@ def write_verdicts(found: Reproduction, folder: Path | str) -> Path:
     folder = Path(folder)
     _write_csv(folder)
     shown = cards(found)
-    drawn = blocks(found, [c.claim for c in shown], folder)
+    drawn = blocks(found, [c.claim for c in shown], folder, jobs=jobs)
     for block in drawn:
         for d in block.drawn:
             save(folder / "figures" / block.study.id / f"{d.plot.name}.svg", d.plot.svg.encode())
@@ -82,9 +83,11 @@ def page_text(found: Reproduction, shown: list[Card], drawn: list[Block]) -> str
 
 
 def _write_csv(folder: Path) -> None:
-    """Every Parquet table also as CSV, which anything can open."""
+    """Every Parquet table also as CSV, which anything can open; not again where the table has not changed since."""
     import pandas
 
     for file in sorted((folder / "tables").glob("*.parquet")):
-        text = pandas.read_parquet(file).to_csv(index=False, float_format="%.6g")
-        save(file.with_suffix(".csv.gz"), gzip.compress(text.encode(), mtime=0))
+        copy = file.with_suffix(".csv.gz")
+        if not copy.exists() or copy.stat().st_mtime_ns <= file.stat().st_mtime_ns:
+            text = pandas.read_parquet(file).to_csv(index=False, float_format="%.6g")
+            save(copy, gzip.compress(text.encode(), mtime=0))

@@ -1,6 +1,7 @@
 """Rows: differences to the deterministic network, image by image, and their quantiles at every setting."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from holdfast.report.studies.names import BASE
@@ -39,9 +40,50 @@ def chosen(table: "DataFrame", labels: Mapping[str, Any]) -> "DataFrame":
     return table
 
 
+class Lookup:
+    """The rows of a table by their labels, as `chosen` gives them, for one that is asked many times.
+
+    >>> import pandas
+    >>> lookup = Lookup(pandas.DataFrame({"k": [5, 20, 20], "rule": ["a", "a", "b"], "value": [1, 2, 3]}))
+    >>> lookup({"k": 20, "rule": "b", "draws": 3}).value.tolist(), lookup.values("value", {"k": 20}).tolist()
+    ([3], [2, 3])
+    """
+
+    def __init__(self, table: "DataFrame") -> None:
+        self.table = table
+        self._places: dict[tuple[str, ...], Mapping[Any, ndarray]] = {}
+
+    def __call__(self, labels: Mapping[str, Any]) -> "DataFrame":
+        """The rows with these labels; a label that is no column of the table does not count."""
+        places = self._found(labels)
+        return self.table if places is None else self.table.take(places)
+
+    def values(self, column: str, labels: Mapping[str, Any]) -> "ndarray":
+        """One column of these rows."""
+        places = self._found(labels)
+        return self._columns[column] if places is None else self._columns[column][places]
+
+    @cached_property
+    def _columns(self) -> "dict[str, ndarray]":
+        return {name: self.table[name].to_numpy() for name in self.table.columns}
+
+    def _found(self, labels: Mapping[str, Any]) -> "ndarray | None":
+        """Their places in the table; None for all."""
+        import numpy as np
+
+        names = tuple(name for name in labels if name in self.table.columns)
+        if not names:
+            return None
+        if names not in self._places:
+            by = list(names) if len(names) > 1 else names[0]
+            self._places[names] = self.table.groupby(by, sort=False, observed=True).indices
+        wanted = tuple(labels[name] for name in names)
+        return self._places[names].get(wanted if len(wanted) > 1 else wanted[0], np.empty(0, int))
+
+
 def present(table: "DataFrame", column: str) -> list[Any]:
     """Values of a column in the order of the table; one that stands for all where there is no such column."""
-    return list(dict.fromkeys(table[column])) if column in table.columns and not table.empty else [None]
+    return table[column].unique().tolist() if column in table.columns and not table.empty else [None]
 
 
 def quantiles(values: "ndarray") -> list[float] | None:

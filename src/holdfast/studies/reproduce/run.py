@@ -5,6 +5,7 @@ tables/<study>-<preset>.parquet every row of every panel, image by image
 manifest.json                   settings, versions, stages: what `holdfast runs` reads
 """
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -99,5 +100,8 @@ def _keep(store: Store, found: Mapping[tuple[str, str, str], Mapping[str, Any]])
             if not frame.empty:
                 by_file.setdefault(f"{study}-{name}-{preset}", []).append(frame.assign(panel=panel))
     for name, frames in by_file.items():
-        with atomic(store.path / "tables" / f"{name}.parquet") as partial:
-            pandas.concat(frames, ignore_index=True).to_parquet(partial, index=False)
+        file, content = store.path / "tables" / f"{name}.parquet", io.BytesIO()
+        pandas.concat(frames, ignore_index=True).to_parquet(content, index=False)
+        if not file.exists() or file.read_bytes() != content.getvalue():  # its date says when it changed
+            with atomic(file) as partial:
+                partial.write_bytes(content.getvalue())

@@ -6,7 +6,7 @@ from holdfast.report.figures.canvas import finish, panel, slug, tint
 from holdfast.report.palette import light
 from holdfast.report.studies.names import look, ordered, treatment_title
 from holdfast.report.studies.pictures import Row, Sheet
-from holdfast.report.studies.rows import chosen, present, shared
+from holdfast.report.studies.rows import Lookup, chosen, present, shared
 from holdfast.report.studies.sliders import Drawn
 from holdfast.report.wording import THIN, short
 
@@ -71,11 +71,11 @@ def _draw(sheet: Sheet, preset: str, kind: Any, column: str, table: "DataFrame",
     over = _over(table)
     parts = present(table, "part")
     parts = [p for p in parts if p != "all"] or parts
-    described = []
+    described, rows = [], Lookup(table)
     with panel(2.6) as (figure, axes):
         for treatment in ordered(table.treatment):
             for part in parts:
-                own = chosen(table, {"treatment": treatment} | ({} if part is None else {"part": part}))
+                own = rows({"treatment": treatment} | ({} if part is None else {"part": part}))
                 if own.empty:
                     continue
                 by = own.groupby(over)[column]

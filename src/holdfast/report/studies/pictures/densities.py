@@ -10,7 +10,7 @@ from holdfast.report.figures.canvas import finish, panel, slug, tint
 from holdfast.report.palette import light
 from holdfast.report.studies.names import in_words, look, ordered, treatment_title, value_title
 from holdfast.report.studies.pictures import Row, Sheet
-from holdfast.report.studies.rows import CONTROL, chosen, differences, present
+from holdfast.report.studies.rows import CONTROL, Lookup, chosen, differences, present
 from holdfast.report.studies.sliders import Drawn, Mark, scale_of
 from holdfast.report.wording import signed
 
@@ -71,10 +71,10 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", draws: Sequ
 
     grid = np.linspace(*limits, GRID)
     treatments, settings, start = ordered(table.treatment), sheet.sliders.settings, sheet.sliders.start
-    curves = {}
+    curves, rows = {}, Lookup(table)
     for line, n in enumerate(draws):
         for treatment in treatments:
-            cells = [chosen(table, {"treatment": treatment, "draws": n, **s}).difference.to_numpy() for s in settings]
+            cells = [rows.values("difference", {"treatment": treatment, "draws": n, **s}) for s in settings]
             if len(cells[start]):
                 curves[line, treatment] = cells
     with panel(0.65 + 0.85 * len(draws)) as (figure, axes):

@@ -7,7 +7,7 @@ from holdfast.report.figures.canvas import finish, panel, slug, tint
 from holdfast.report.palette import light
 from holdfast.report.studies.names import in_words, look, ordered, value_title
 from holdfast.report.studies.pictures import Row, Sheet
-from holdfast.report.studies.rows import CONTROL, chosen, differences, present, quantiles
+from holdfast.report.studies.rows import CONTROL, Lookup, chosen, differences, present, quantiles
 from holdfast.report.studies.sliders import Drawn, Mark, scale_of
 from holdfast.report.wording import DASH, THIN, attack_title, rule_title, signed
 
@@ -54,9 +54,9 @@ def _groups(table: "DataFrame") -> Iterator[tuple[str, str]]:
     return ((a, r) for a in attacks for r in present(table, "rule"))
 
 
-def _values(table: "DataFrame", group: tuple[str, str], treatment: str, setting: dict[str, float]) -> Any:
+def _values(rows: Lookup, group: tuple[str, str], treatment: str, setting: dict[str, float]) -> Any:
     labels = {"attack": group[0], "rule": group[1], "treatment": treatment, **setting}
-    return chosen(table, labels)["difference"].to_numpy()
+    return rows.values("difference", labels)
 
 
 def _limits(tables: Any, sheet: Sheet) -> tuple[float, float]:
@@ -77,15 +77,15 @@ def _draw(
 ) -> Drawn:  # fmt: skip
     attacks = list(dict.fromkeys(a for a, _ in groups))
     lines = len(treatments) + 0.7
-    own = sheet.sliders.own
+    own, rows = sheet.sliders.own, Lookup(table)
     with panel(0.62 + 0.19 * lines * len(groups)) as (figure, axes):
         marks, described, centres = [], [], []
         for g, group in enumerate(groups):
             centres.append(g * lines + (len(treatments) - 1) / 2)
             for t, treatment in enumerate(treatments):
                 name, y = f"g{g}t{t}", g * lines + t
-                boxes = [quantiles(_values(table, group, treatment, s)) for s in sheet.sliders.settings]
-                noise = [_median(_values(table, (CONTROL, group[1]), treatment, s)) for s in sheet.sliders.settings]
+                boxes = [quantiles(_values(rows, group, treatment, s)) for s in sheet.sliders.settings]
+                noise = [_median(_values(rows, (CONTROL, group[1]), treatment, s)) for s in sheet.sliders.settings]
                 box, still = boxes[sheet.sliders.start], noise[sheet.sliders.start]
                 marks += _line(axes, name, y, treatment, boxes, box)
                 if CONTROL not in group:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.report.studies.box_rows import Group, box_rows, span
 from holdfast.report.studies.names import ordered
 from holdfast.report.studies.pictures import Row, Sheet
-from holdfast.report.studies.rows import chosen, present, quantiles, shared
+from holdfast.report.studies.rows import Lookup, chosen, present, quantiles, shared
 from holdfast.report.studies.sliders import Drawn
 from holdfast.report.wording import THIN
 
@@ -36,10 +36,9 @@ def draw(sheet: Sheet) -> list[Row]:
 
 
 def _groups(sheet: Sheet, table: "DataFrame") -> list[Group]:
-    groups = []
+    groups, rows, treatments = [], Lookup(table.dropna(subset="value")), ordered(table.treatment)
     for explanation in present(table, "explanation"):
-        own = chosen(table, {"explanation": explanation})
-        values = {t: chosen(own, {"treatment": t}).value.dropna().to_numpy() for t in ordered(table.treatment)}
+        values = {t: rows.values("value", {"explanation": explanation, "treatment": t}) for t in treatments}
         if any(len(v) for v in values.values()):
             groups.append(Group(str(explanation), {t: quantiles(v) for t, v in values.items()}))
     return groups

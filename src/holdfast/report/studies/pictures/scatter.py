@@ -8,7 +8,7 @@ from holdfast.report.figures.scatter import spearman
 from holdfast.report.palette import light
 from holdfast.report.studies.names import BASE, in_words, look, ordered, treatment_title, value_title
 from holdfast.report.studies.pictures import Row, Sheet
-from holdfast.report.studies.rows import CONTROL, chosen, present
+from holdfast.report.studies.rows import CONTROL, Lookup, chosen, present
 from holdfast.report.studies.sliders import Drawn, Mark, scale_of
 from holdfast.report.wording import THIN, interval, number
 
@@ -65,12 +65,13 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", lines: int)
     from matplotlib.path import Path
 
     treatments, settings, start = ordered(table.treatment), sheet.sliders.settings, sheet.sliders.start
+    rows = Lookup(table)
     shown = [t for t in treatments if t in (BASE, *sheet.panel.treatments)]
     with panel(2.9 + 0.17 * lines) as (figure, axes):
         marks, described = [], []
         for line, treatment in enumerate(reversed(treatments)):
-            cells = [chosen(table, {"treatment": treatment, **s}) for s in settings]
-            x = [(c[X].to_numpy(), c[Y].to_numpy()) for c in cells]
+            cells = [{"treatment": treatment, **s} for s in settings]
+            x = [(rows.values(X, c), rows.values(Y, c)) for c in cells]
             paper = sheet.paper("correlation", treatment=treatment, layer=layer, **sheet.sliders.own)
             words = [_rho(treatment, *pair, paper if i == start else None) for i, pair in enumerate(x)]
             name, colour = treatment.replace("_", ""), light(look(treatment)[0])

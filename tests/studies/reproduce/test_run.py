@@ -1,0 +1,58 @@
+"""A small real study with two training seeds: the same tables for any number of processes, intervals over seeds."""
+
+import pandas
+import pytest
+
+from holdfast.studies.engine import Store
+from holdfast.studies.reproduce import plan
+from holdfast.studies.reproduce.claim import Evidence
+from holdfast.studies.reproduce.quantities import estimate
+from holdfast.studies.reproduce.rules import Settled
+from holdfast.studies.reproduce.run import reproduce
+from holdfast.studies.reproduce.study import study_of
+
+PANEL = ("BE-F3", "MNIST", "published")
+
+
+class TwoSeeds(Settled):
+    """A scale below smoke, with a training seed more."""
+
+    def __init__(self, preset, scale):
+        super().__init__(preset, scale)
+        self.scale = self.scale.model_copy(update={"seeds": (0, 1), "points": 12, "train": 200})
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Processes -> run: a deterministic network, and the same with logits times 100."""
+    study = study_of("BE-F3").only(["MNIST"])
+    panel = study.panels[0].model_copy(update={"treatments": ("deterministic",), "rules": ("epsilon",)})
+    study = study.model_copy(update={"panels": (panel,)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "Settled", TwoSeeds)
+        stores = {jobs: Store(tmp_path_factory.mktemp(f"jobs{jobs}")) for jobs in (1, 2)}
+        return {
+            jobs: (reproduce([study], store, scale="smoke", presets=["published"], jobs=jobs), store.path)
+            for jobs, store in stores.items()
+        }
+
+
+def test_tables_do_not_depend_on_the_number_of_processes(runs):
+    (one, here), (two, there) = runs.values()
+    assert not one.missing
+    for name, table in one.tables[PANEL].items():
+        pandas.testing.assert_frame_equal(table, two.tables[PANEL][name], check_exact=True)
+    for file in (here / "tables").iterdir():
+        assert file.read_bytes() == (there / "tables" / file.name).read_bytes(), file.name
+
+
+def test_every_seed_trains_a_network_of_its_own_and_counts_in_the_interval(runs):
+    table = runs[1][0].tables[PANEL]["resilience"]
+    scores = [own.k_lrp.to_numpy() for _, own in table[table.treatment == "deterministic"].groupby("seed")]
+    assert len(scores) == 2
+    assert (scores[0] != scores[1]).any()
+    where = {"treatment": "loud", "attack": "fgsm", "rule": "epsilon", "layer": -1, "draws": 100, "k": 20}
+    asked = {"study": "BE-F3", "panel": "MNIST", "quantity": "difference", "expect": "zero", "where": where}
+    found = estimate(Evidence(**asked, against={"treatment": "deterministic"}), {"resilience": table})
+    assert (found.seeds, found.images) == (2, 12)
+    assert found.low <= found.value <= found.high

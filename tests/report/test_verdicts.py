@@ -106,11 +106,11 @@ def test_numbers_of_a_claim_are_those_of_its_judgement(found, page):
     finding = found.judgements[0].findings[0]
     said = f"{finding.corrected.value:+.2f} [{finding.corrected.low:+.2f}, {finding.corrected.high:+.2f}]"
     beyond = finding.beyond_chance
-    told = f"beyond chance {beyond.value:+.2f} [{beyond.low:+.2f}, {beyond.high:+.2f}]"
+    told = f"{beyond.value:+.2f} [{beyond.low:+.2f}, {beyond.high:+.2f}]"
     text = page[1].text.replace("\xa0", " ").replace("−", "-")
     assert said in text
     assert told in text
-    assert "chance level 0.20" in text
+    assert "beyond chance, 0.20:" in text
 
 
 def test_boxes_of_the_sliders_are_quantiles_of_the_tables(found, page):

@@ -66,7 +66,7 @@ def finish(figure: "Figure", name: str, description: str, title: str = "", *, pn
     FigureCanvasSVG(figure)  # its renderer measures the text
     figure.set_dpi(72)  # as a figure has that is written as SVG
     figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")  # `savefig` would draw everything once more just to lay it out
+    figure.set_layout_engine(None)  # `savefig` would draw everything once more just to lay it out
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": name})
     if png:
         figure.savefig(image, format="png", dpi=200, metadata={"Software": None})

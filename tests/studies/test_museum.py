@@ -11,6 +11,7 @@ from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble
 from holdfast.explanations import Epsilon, lrp
 from holdfast.studies.published import (
+    clamped_images,
     double_softmax_cross_entropy,
     double_softmax_robustness,
     hot_variational,
@@ -160,6 +161,51 @@ def test_channels_start_with_as_much_relevance_as_they_have_leading_positions():
         start = counts[:, None, None].expand_as(features[i]).double()
         whole = relevance_from(network[:5], x[i : i + 1], start[None])
         torch.testing.assert_close(found[i : i + 1], whole)
+
+
+def residual():
+    """A small residual network behind a normalisation, with statistics of its own, in double precision."""
+    network = networks.normalised(networks.resnet((3, 8, 8), 4, depth=8, seed=2), 0.4, 0.25).double()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return network.eval()
+
+
+def test_in_a_residual_network_the_rules_reach_two_layers_and_gradients_the_rest():
+    torch.manual_seed(0)
+    network = residual()
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    inner = network.network
+    found = relevance_as_released(Ensemble.from_networks(network), x)[0]
+    stabilised = lambda z: z + 0.1 * torch.where(z > 0, 1.0, -1.0)
+    u = network.normalise(x).detach()
+    z = inner.conv1(u).detach().requires_grad_()
+    features = inner.flatten(inner.pool(inner.layer3(inner.layer2(inner.layer1(inner.relu(inner.bn1(z)))))))
+    logits = inner.linear(features)
+    top = logits.argmax(1)
+    share = features * inner.linear.weight[top] / stabilised(logits.gather(1, top[:, None]))
+    (between,) = torch.autograd.grad(features, z, share.detach())
+    u.requires_grad_()
+    (pulled,) = torch.autograd.grad(inner.conv1(u), u, between / stabilised(z.detach()))
+    torch.testing.assert_close(found, u.detach() * pulled / 0.25)
+
+
+def test_normalised_images_are_cut_as_if_they_were_pixels():
+    ensemble = Ensemble.from_networks([networks.conv((3, 16, 16), 3, width=4, seed=s) for s in (0, 1)])
+    x, y = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 0])
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    u, each = (x - mean) / std, []
+    for s in range(2):
+        way = gradient_of_cross_entropy(ensemble.module(s), x, y).sign()
+        each.append((u + 0.2 * way).clamp(0, 1))
+    found = clamped_images(ensemble, x, y)
+    torch.testing.assert_close(found.images[0], (each[0] + each[1]) / 2 * std + mean)
+    assert found.size_linf.min() > 0.4  # of a radius of 0.046
+    walked = clamped_images(ensemble, x, y, steps=3).images[0]
+    assert walked.min() >= 0.4
+    assert ((walked - mean) / std).max() <= 1 + 1e-5
 
 
 def relevance_from(layers, x, relevance):

@@ -40,6 +40,7 @@ def runs(tmp_path_factory):
 def test_tables_do_not_depend_on_the_number_of_processes(runs):
     (one, here), (two, there) = runs.values()
     assert not one.missing
+    assert not two.missing
     for name, table in one.tables[PANEL].items():
         pandas.testing.assert_frame_equal(table, two.tables[PANEL][name], check_exact=True)
     for file in (here / "tables").iterdir():

@@ -64,13 +64,14 @@ def explainer(
     ensemble: Ensemble, x: Tensor, target: Tensor, layer: int, explain: Mapping[str, Any], memory: int
 ) -> Any:
     """Images to the maps of all draws `[S, B, *image]`, of the class or unit that was settled on the clean images."""
+    last = layer in (-1, len(learnable_layers(ensemble.network)) - 1)
     if explain["view"] == "released":
         released = function_of("holdfast.studies.published.relevance_as_released")
         children = [name for name, _ in ensemble.network.named_children()]
-        place = children.index(learnable_layers(ensemble.network)[layer])
+        place = None if last else children.index(learnable_layers(ensemble.network)[layer])
         return lambda images: released(ensemble, images, rule=RELEASED[explain["rule"]], layer=place)
     rule, name = rule_of(explain["rule"]), learnable_layers(ensemble.network)[layer]
-    if layer in (-1, len(learnable_layers(ensemble.network)) - 1):
+    if last:
         return lambda images: lrp(ensemble, images, target, rule=rule, memory=memory)
     units = strongest_units(ensemble, x, name, memory=memory)
     return lambda images: lrp(ensemble, images, units, rule=rule, layer=name, view="unit", memory=memory)

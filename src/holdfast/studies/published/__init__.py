@@ -6,6 +6,7 @@ project to that): no result may rest on it.
 
 from holdfast.studies.published.agi_as_released import agi_as_released
 from holdfast.studies.published.boundary_as_released import boundary_as_released
+from holdfast.studies.published.clamped_images import clamped_images
 from holdfast.studies.published.double_softmax import double_softmax_cross_entropy, double_softmax_robustness
 from holdfast.studies.published.hot_variational import hot_variational
 from holdfast.studies.published.map_sign import map_descent, map_sign
@@ -17,6 +18,7 @@ from holdfast.studies.published.sharded_chains import sharded_chains
 __all__ = [
     "agi_as_released",
     "boundary_as_released",
+    "clamped_images",
     "double_softmax_cross_entropy",
     "double_softmax_robustness",
     "hot_variational",

@@ -69,18 +69,18 @@ def mean_of_images(
             count = tile.draws.stop - tile.draws.start
             clean, labels = x[tile.images].expand(count, *x[tile.images].shape), y[tile.images]
             if steps == 0:
-                images = (clean + epsilon * _gradient(ensemble, weights, clean, labels).sign()).clamp(0, 1)
+                images = (clean + epsilon * gradient_of_draws(ensemble, weights, clean, labels).sign()).clamp(0, 1)
             else:
                 images = (clean + epsilon * (2 * noise[tile.images] - 1)).clamp(0, 1)
                 for _ in range(steps):
-                    images = images + step_size * _gradient(ensemble, weights, images, labels).sign()
+                    images = images + step_size * gradient_of_draws(ensemble, weights, images, labels).sign()
                     images = (clean + (images - clean).clamp(-epsilon, epsilon)).clamp(0, 1)
             moved[tile.images] += images.sum(0) / len(ensemble)
     settings = {"steps": steps, "step_size": step_size, "seed": seed}
     return recorded("mean_of_images", ensemble, x, y, moved, epsilon, settings, memory)
 
 
-def _gradient(ensemble: Ensemble, weights: dict[str, Tensor], images: Tensor, y: Tensor) -> Tensor:
+def gradient_of_draws(ensemble: Ensemble, weights: dict[str, Tensor], images: Tensor, y: Tensor) -> Tensor:
     """Of each draw's own cross-entropy in its own images `[s, b, *image]`."""
     images = images.detach().requires_grad_()
     with torch.enable_grad():

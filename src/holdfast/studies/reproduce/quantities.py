@@ -123,11 +123,12 @@ def rows(table: "DataFrame", labels: Mapping[str, Any]) -> "DataFrame":
     Raises:
         NotThere: there are none.
     """
-    chosen = table
+    wanted = np.ones(len(table), bool)  # the table is cut once, not label by label
     for name, value in labels.items():
         if name not in table.columns:
             raise NotThere(f"there is no column {name!r}")
-        chosen = chosen[chosen[name] == value]
+        wanted &= (table[name] == value).to_numpy(bool)
+    chosen = table[wanted]
     if chosen.empty:
         raise NotThere(f"there are no rows with {', '.join(f'{k} {v}' for k, v in labels.items())}")
     if "epsilon" in chosen.columns and "epsilon" not in labels:

@@ -43,7 +43,7 @@ def write_verdicts(found: Reproduction, folder: Path | str, *, jobs: int = 1) ->
     if not isinstance(found, Reproduction):
         raise TypeError(f"report.write_verdicts: expected a Reproduction, got {type(found).__name__}.")
     folder = Path(folder)
-    _write_csv(folder)
+    _write_csv(folder, jobs)
     shown = cards(found)
     drawn = blocks(found, [c.claim for c in shown], folder, jobs=jobs)
     for block in drawn:
@@ -82,12 +82,17 @@ def page_text(found: Reproduction, shown: list[Card], drawn: list[Block]) -> str
     )
 
 
-def _write_csv(folder: Path) -> None:
+def _write_csv(folder: Path, jobs: int) -> None:
     """Every Parquet table also as CSV, which anything can open; not again where the table has not changed since."""
+    from joblib import Parallel, delayed
+
+    pairs = [(file, file.with_suffix(".csv.gz")) for file in sorted((folder / "tables").glob("*.parquet"))]
+    old = [p for p in pairs if not p[1].exists() or p[1].stat().st_mtime_ns <= p[0].stat().st_mtime_ns]
+    Parallel(n_jobs=jobs)(delayed(_csv)(*pair) for pair in old)
+
+
+def _csv(table: Path, copy: Path) -> None:
     import pandas
 
-    for file in sorted((folder / "tables").glob("*.parquet")):
-        copy = file.with_suffix(".csv.gz")
-        if not copy.exists() or copy.stat().st_mtime_ns <= file.stat().st_mtime_ns:
-            text = pandas.read_parquet(file).to_csv(index=False, float_format="%.6g")
-            save(copy, gzip.compress(text.encode(), mtime=0))
+    text = pandas.read_parquet(table).to_csv(index=False, float_format="%.6g")
+    save(copy, gzip.compress(text.encode(), mtime=0))

@@ -18,8 +18,8 @@ from torch.func import functional_call
 
 from benchmarks.measure import describe, entry, interleave, ratio
 from holdfast import attacks, data, inference, networks, scores
-from holdfast.attacks.attack_explanation import Explain
 from holdfast.attacks.explanation_objectives import correlation
+from holdfast.attacks.mean_maps import Explain
 from holdfast.attacks.objectives import margin
 from holdfast.budget import Budget
 from holdfast.ensemble import Ensemble

@@ -11,7 +11,6 @@ follow something else (a detached heatmap, the derivative of another map) do not
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -23,6 +22,7 @@ from holdfast.attacks import masking_checks
 from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.check import Check
 from holdfast.attacks.explanation_objectives import MapCriterion, MapObjective
+from holdfast.attacks.mean_maps import Explain, mean_map_derivative, mean_maps
 from holdfast.attacks.objectives import name_of
 from holdfast.attacks.search import Search
 from holdfast.attacks.smoothing import betas_of, check_beta, smoothed
@@ -30,10 +30,8 @@ from holdfast.budget import Budget
 from holdfast.checks import check_count, check_range, check_seed
 from holdfast.ensemble import Ensemble
 from holdfast.progress import track
-from holdfast.tiles import MEMORY, Tile, Walk, tiles
+from holdfast.tiles import MEMORY
 
-Explain = Callable[[Ensemble, Tensor, Tensor], Tensor]  # (ensemble, x [b, ...], class [b]) -> maps [s, b, *image]
-SECOND_ORDER = 6  # memory of a derivative through a heatmap, in units of a forward pass
 PROBE = 1e-3  # share of the radius by which a derivative is tried out
 HALVINGS = 4  # how often a step that would change the decision is halved before it is given up
 
@@ -238,9 +236,7 @@ class _Run:
         value = self.objective(maps, self.clean_maps[self.images], self.images)
         keeps = self._keeps(moved)
         met = self._moved(maps) & keeps if self.criterion else torch.zeros_like(keeps)
-        better = (met & ~self.met) | (
-            (met == self.met) & (value > self.value)
-        )  # the criterion first: it is the verdict
+        better = (met & ~self.met) | ((met == self.met) & (value > self.value))  # the criterion is the verdict
         if self.constraint != "none":
             better &= keeps
         self.search.best = torch.where(self.search.spread(better), moved, self.search.best)
@@ -282,65 +278,16 @@ class _Run:
 
     def _maps(self, ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
         """Posterior mean maps `[N, *image]`, without their graphs."""
-
-        def mean(block: list[Tile]) -> Tensor:
-            t, labels = x[block[0].images].detach(), y[block[0].images]
-            return sum(self._part(ensemble, t, labels, tile.draws).detach() for tile in block) / len(ensemble)
-
-        return torch.cat([maps for _, maps in Walk().blocks(self._blocks(x), mean)])
+        return mean_maps(ensemble, x, y, self.explain, self.search.memory)
 
     def _gradient(self, ensemble: Ensemble, x: Tensor) -> Tensor:
-        """Derivative of the objective in the images, through the mean map, pulled back draw block by draw block."""
+        """Derivative of the objective in the images, through the mean map."""
 
-        def pulled_back(block: list[Tile]) -> Tensor:
-            rows = block[0].images
-            labels, draws = self.search.y[rows], len(ensemble)
-            t = x[rows].detach().requires_grad_()
-            kept = self._part(ensemble, t, labels, block[0].draws) if len(block) == 1 else None
-            mean = kept if kept is not None else self._maps(ensemble, t, labels) * draws
-            leaf = (mean.detach() / draws).requires_grad_()
+        def value(maps: Tensor, rows: slice) -> Tensor:
             images = self.images[rows]
-            value = self.guide(leaf, self.clean_maps[images], images)
-            if not value.requires_grad:
-                raise ValueError(
-                    "attack_explanation: the objective does not depend differentiably on the maps (it is constant or "
-                    "detached); return a function of them that has a derivative, such as overlap(20)."
-                )
-            (back,) = torch.autograd.grad(value.sum(), leaf)
-            total = torch.zeros_like(t)
-            for tile in block:
-                maps = kept if kept is not None else self._part(ensemble, t, labels, tile.draws)
-                total += torch.autograd.grad(maps, t, back / draws)[0]
-            return total
+            return self.guide(maps, self.clean_maps[images], images)
 
-        gradient = torch.empty_like(x)
-        for block, total in Walk().blocks(self._blocks(x), pulled_back):
-            gradient[block[0].images] = total
-        if not bool(torch.isfinite(gradient).all()):
-            raise ValueError(
-                "attack_explanation: the objective's gradient holds NaN or infinite values; use a rule with a "
-                "stabiliser, or a smaller beta."
-            )
-        return gradient
-
-    def _part(self, ensemble: Ensemble, t: Tensor, labels: Tensor, draws: slice) -> Tensor:
-        """Maps of some draws, summed `[b, *image]`, differentiable in `t`."""
-        t = t if t.requires_grad else t.requires_grad_()
-        with torch.enable_grad():
-            maps = self.explain(ensemble[draws], t, labels)
-        if not isinstance(maps, Tensor) or maps.ndim != t.ndim + 1 or maps.shape[1] != len(t):
-            got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-            raise ValueError(f"attack_explanation: explain must return maps [s, b, *image], got {got}.")
-        if not maps.requires_grad:
-            raise ValueError(
-                "attack_explanation: the maps do not depend differentiably on the images; explain must keep the graph "
-                "(create_graph=True for the methods of holdfast.explanations)."
-            )
-        return maps.sum(0)
-
-    def _blocks(self, x: Tensor) -> list:
-        cost = SECOND_ORDER * self.search.ensemble.pair_bytes(x)
-        return list(tiles(cost, len(self.search.ensemble), len(x), self.search.memory))
+        return mean_map_derivative(ensemble, x, self.search.y, self.explain, value, self.search.memory)
 
 
 def _check_values(call: str, what: str, found: object, count: int) -> None:

@@ -1,9 +1,9 @@
-# make demo | test | fuzz | oracles | lint | bench | clean.  The first call makes .venv with the versions the project was tested with.
+# make demo | test | fuzz | oracles | slurm | lint | bench | clean.  The first call makes .venv with the versions the project was tested with.
 PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test fuzz oracles lint bench clean
+.PHONY: demo test fuzz oracles slurm lint bench clean
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
@@ -26,6 +26,11 @@ oracles: .venv/oracles
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'zennit==0.5.1' 'captum==0.9.0' 'torchattacks==3.5.1' \
 		'foolbox==3.3.4' eagerpy GitPython gitdb smmap 'pyro-ppl==1.9.2' pyro-api opt_einsum
 	touch $@
+
+# Debian's SLURM, for root: then `make test` starts one of one node, in a temporary folder.
+slurm:
+	PATH=$$PATH:/usr/sbin command -v slurmctld || (apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive \
+		apt-get install --quiet=2 --no-install-recommends slurm-wlm munge)
 
 lint: .venv/installed
 	$(BIN)/ruff check src tests benchmarks scripts

@@ -1,4 +1,4 @@
-"""Settings that every test runs under: one torch thread per worker, no deadlines, and where the real data are."""
+"""Settings that every test runs under, where the real data are, and what a test has to say of the machine."""
 
 import os
 from pathlib import Path
@@ -23,3 +23,17 @@ def data_dir() -> Path:
     if not (folder / "mnist").is_dir():
         pytest.skip(f"the real data are not at {folder}; set HOLDFAST_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def say(record_property):
+    """Put a sentence into the summary of the run: what was tested, where machines differ in what they let be tested."""
+    return lambda sentence: record_property("said", sentence)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What tests said, and why some were skipped."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    for sentence in dict.fromkeys(value for name, value in properties if name == "said"):
+        terminalreporter.write_line(f"said: {sentence}")

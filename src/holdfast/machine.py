@@ -161,13 +161,38 @@ def working_memory(size: str = MEMORY, processes: int = 1) -> int:
     import psutil
 
     limit, held = memory_limit(size) // processes, psutil.Process().memory_info().rss
-    if limit - held < 2 * LEAST:
+    _check_room(size, limit, held, 2 * LEAST, processes)
+    return (limit - held) // 2
+
+
+def _check_room(size: str, limit: int, held: int, least: int, processes: int = 1) -> None:
+    if limit - held < least:
         each = f" for each of {processes} processes" if processes > 1 else ""
         raise ValueError(
             f"memory: {size} is {limit:,} bytes{each}, of which {held:,} are taken before any work; "
-            f"give at least {math.ceil(processes * (held + 2 * LEAST) / 1e6):,}MB."
+            f"give at least {math.ceil(processes * (held + least) / 1e6):,}MB."
         )
-    return (limit - held) // 2
+
+
+def hold_to(size: str = MEMORY) -> int:
+    """Let the system refuse this process more memory than a size in words; a `MemoryError` then says so. In bytes.
+
+    For work that has no parts which could be made smaller, whatever the files say that it reads. Systems without such a
+    limit (it is Linux's) are left as they are.
+
+    Raises:
+        ValueError: no such size, or the process holds too much already.
+    """
+    import psutil
+
+    limit = memory_limit(size)
+    if sys.platform.startswith("linux"):
+        import resource
+
+        held = psutil.Process().memory_info().data
+        _check_room(size, limit, held, LEAST)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    return limit
 
 
 def total_memory() -> int:
@@ -178,8 +203,10 @@ def total_memory() -> int:
 
 
 def _limits() -> Iterator[int]:
-    """What the system allows: control groups (containers, SLURM) up to their root, `ulimit -v`."""
+    """What the system allows: control groups (containers, SLURM) up to their root, SLURM's `--mem`, `ulimit -v`."""
     yield sys.maxsize
+    asked = os.environ.get("SLURM_MEM_PER_NODE", "")  # MiB; 0 for all
+    yield (int(asked) << 20 if asked.isdigit() else 0) or sys.maxsize
     groups = Path("/proc/self/cgroup")
     for line in groups.read_text().splitlines() if groups.is_file() else ():
         _, controllers, path = line.split(":", 2)

@@ -1,10 +1,12 @@
 """`--memory`: sizes in words, and that attacks, explanations and posteriors stay below one where it is the law."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from holdfast import machine
@@ -63,8 +65,59 @@ def test_untold_it_does_not():
     assert "out of memory" in run("untold").stderr
 
 
+HUGE = """
+import json, sys
+from pathlib import Path
+run = Path(sys.argv[1])
+run.mkdir()
+(run / "manifest.json").write_text('{"schema": 2, "stages": {}, "many": [' + "[]," * 5_000_000 + "[]]}")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the data are Linux's")
+def test_commands_without_tiles_are_held_to_it_by_the_system(tmp_path):
+    """A manifest of 15 MB that takes 320 MB to read."""
+    run = tmp_path / "run"
+    subprocess.run([sys.executable, "-c", HUGE, str(run)], check=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    holdfast = [sys.executable, "-m", "holdfast"]
+
+    def ask(room):
+        command = [*holdfast, "runs", "verify", str(run), "--memory", f"{room}MB"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    least = ask(20)
+    assert least.returncode == 2
+    needed = int(re.search(r"give at least ([\d,]+)MB", least.stderr)[1].replace(",", ""))
+    refused, done = ask(needed + 50), ask(needed + 1000)
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == "error out of memory: this work needs more than --memory lets it have."
+    assert (done.returncode, done.stdout) == (0, "0 of 0 stages are whole\n")
+
+
+def commands(app, path=()):
+    """All commands, those of groups included, with their options."""
+    for name, command in getattr(app, "commands", {}).items():
+        yield from commands(command, (*path, name))
+    if not hasattr(app, "commands"):
+        yield " ".join(path), command_options(app)
+
+
+def command_options(command):
+    return {name: parameter for parameter in command.params for name in parameter.opts}
+
+
+def test_every_command_has_it_with_the_same_words():
+    found = dict(commands(typer.main.get_command(app)))
+    assert len(found) >= 10
+    assert all("--memory" in options for options in found.values())
+    assert len({(o["--memory"].help, o["--memory"].default, o["--memory"].metavar) for o in found.values()}) == 1
+
+
 @pytest.mark.parametrize("size", ["0GB", "8 apples", "-3GB", "101%", "", "1e9", "nan%", "9" * 30])
-@pytest.mark.parametrize("command", [["demo"], ["diagnose", "bank", "--data", "mnist"]])
+@pytest.mark.parametrize(
+    "command", [["demo"], ["diagnose", "bank", "--data", "mnist"], ["runs", "list"], ["data", "list"]]
+)
 def test_sizes_that_are_none_are_refused_before_any_work(command, size, tmp_path):
     result = CliRunner().invoke(app, [*command, f"--memory={size}"])
     assert isinstance(result.exception, ValueError)
@@ -78,6 +131,14 @@ def test_too_little_says_how_much_is_needed():
     assert machine.working_memory("100%", 2) < machine.working_memory("100%")
     with pytest.raises(ValueError, match="for each of 1000000 processes"):
         machine.working_memory("100%", 1_000_000)
+
+
+def test_what_slurm_gives_a_job_is_the_whole(monkeypatch):
+    before = machine.total_memory()
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "700")
+    assert machine.total_memory() == min(before, 700 << 20)
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")  # all
+    assert machine.total_memory() == before
 
 
 def test_sizes():

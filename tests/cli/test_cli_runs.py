@@ -1,6 +1,8 @@
 """`holdfast runs`: what it says of runs, and that it removes what is left over and nothing else."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -10,6 +12,8 @@ from holdfast.cli import app
 from holdfast.studies.codecs import JsonCodec
 from holdfast.studies.run_folder import RunFolder
 from holdfast.studies.runs import find_runs, open_run, verify_run
+
+KEPT = Path(__file__).parents[1] / "studies" / "kept_runs"
 
 
 @pytest.fixture
@@ -92,6 +96,25 @@ def test_a_run_of_the_first_schema_opens_and_is_reused(run):
     folder.stage("scores/a", {"seed": 1}, lambda: [3], JsonCodec())
     assert set(open_run(run).stages) == {"scores/a", "b"}
     assert "2 of 2 stages are whole" in call("verify", run)
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_kept_runs_of_older_versions_open(tmp_path, schema):
+    """Folders that holdfast wrote when the schema was new, and nobody has touched since."""
+    run = tmp_path / "run"
+    shutil.copytree(KEPT / f"schema-{schema}", run)
+    before = {file.name: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    assert json.loads(before["manifest.json"])["schema"] == schema
+    assert " 3 " in call("list", tmp_path)
+    shown = call("show", run)
+    assert all(text in shown for text in ("holdfast demo --points 2", "train/tiny", "scores/k_lrp.parquet", "checks"))
+    assert "3 of 3 stages are whole" in call("verify", run)
+    assert "0 files, 0 bytes, removed" in call("gc", run)
+    assert {name: (next(run.rglob(name))).read_bytes() for name in before} == before
+    folder = RunFolder(run)
+    folder.stage("scores/b", {}, lambda: [1], JsonCodec())
+    folder.describe(command="again")
+    assert "4 of 4 stages are whole" in call("verify", run)
 
 
 def test_a_run_of_a_later_schema_is_left_alone(run):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from holdfast.studies.codecs import JsonCodec, TensorsCodec
+from holdfast.studies.manifest import read_record, record_file
 from holdfast.studies.run_folder import DamagedArtifact, Frozen, RunFolder, Waiting, atomic, file_checksum
 
 
@@ -92,11 +93,11 @@ def test_a_killed_process_loses_only_the_stage_in_flight(tmp_path):
     script = f"""
 import time
 from holdfast.studies.codecs import JsonCodec
+from holdfast.studies.manifest import read_record, record_file
 from holdfast.studies.run_folder import RunFolder
 folder = RunFolder({str(tmp_path)!r})
 folder.stage("one", {{}}, lambda: 1, JsonCodec())
-print("ready", flush=True)
-folder.stage("two", {{}}, lambda: time.sleep(60), JsonCodec())
+folder.stage("two", {{}}, lambda: (print("ready", flush=True), time.sleep(60)), JsonCodec())
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
@@ -106,12 +107,24 @@ folder.stage("two", {{}}, lambda: time.sleep(60), JsonCodec())
     folder.stage("one", {}, one, JsonCodec())
     folder.stage("two", {}, two, JsonCodec())
     assert (one.calls, two.calls) == (0, 1)
+    begun = {name: read_record(record_file(tmp_path, name), name)["begun"] for name in ("one", "two")}
+    assert begun == {"one": 1, "two": 2}
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_stage_that_failed_is_not_one_that_was_lost(tmp_path):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        folder.stage("one", {}, lambda: 1 / 0, JsonCodec())
+    folder.stage("one", {}, lambda: 1, JsonCodec())
+    assert read_record(record_file(tmp_path, "one"), "one")["begun"] == 1
 
 
 def test_a_stage_that_another_process_computes_is_waited_for(tmp_path):
     script = f"""
 import time
 from holdfast.studies.codecs import JsonCodec
+from holdfast.studies.manifest import read_record, record_file
 from holdfast.studies.run_folder import RunFolder
 def compute():
     print("computing", flush=True)
@@ -171,6 +184,7 @@ def test_stages_report_what_they_did(tmp_path):
 
 HOLDER = """
 import sys, time
+from holdfast.studies.manifest import read_record, record_file
 from holdfast.studies.run_folder import RunFolder
 with RunFolder(sys.argv[1], patience=1.0).locked("one"):
     print("held", flush=True)

@@ -52,8 +52,11 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: say("[yellow]warning[/]", message)
     try:
         app()
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         say("[red]error[/]", error)
+        sys.exit(2)
+    except MemoryError:
+        say("[red]error[/]", "out of memory: this work needs more than --memory lets it have.")
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("stopped; finished stages are kept and the same command goes on from there")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.memory import DEFAULT, Memory
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -30,13 +32,16 @@ STYLES = {"official": "green", "same content": "green", "generated": "green", "d
 def list_data(
     data_dir: Folder = None,
     details: Annotated[bool, typer.Option("--details", help="Also licences, citations, checksums, addresses.")] = False,
+    memory: Memory = DEFAULT,
 ) -> None:
     """Which data sets there are, and where their files lie on this machine."""
     from rich.table import Table
 
     from holdfast.data import catalogue
     from holdfast.data.finding import find
+    from holdfast.machine import hold_to
 
+    hold_to(memory)
     table = Table(title="Data sets", title_justify="left")
     for column in ("name", "training + test images", "shape", "where"):
         table.add_column(column, overflow="fold", no_wrap=column != "where")
@@ -64,6 +69,7 @@ def fetch(
         Path | None,
         typer.Option("--data-dir", metavar="DIR", help="Folder to download to; by default the user's cache."),
     ] = None,
+    memory: Memory = DEFAULT,
 ) -> None:
     """Download data sets from their publishers, checksums verified.
 
@@ -71,7 +77,9 @@ def fetch(
     The exit code is 1 if any data set could not be had.
     """
     from holdfast import data
+    from holdfast.machine import hold_to
 
+    hold_to(memory)
     _check_names(names)
     console, failed = _console(), False
     for name in names:
@@ -92,6 +100,7 @@ def verify(
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Data sets to check; all of them by default.")
     ] = None,
     data_dir: Folder = None,
+    memory: Memory = DEFAULT,
 ) -> None:
     """Check every file of the data sets: there, whole, and with the right content.
 
@@ -101,7 +110,9 @@ def verify(
 
     from holdfast import data
     from holdfast.data.finding import check_data_dir
+    from holdfast.machine import hold_to
 
+    hold_to(memory)
     _check_names(names or [])
     console = _console()
     try:

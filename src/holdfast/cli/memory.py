@@ -1,4 +1,8 @@
-"""The option `--memory`, the same for every command that computes."""
+"""The option `--memory`, the same for every command.
+
+Commands that compute cut their work into tiles of that size. Those that only read and check files have no such parts:
+there the system itself refuses the process more, see `machine.hold_to`.
+"""
 
 from typing import Annotated
 

@@ -53,7 +53,11 @@ def reproduce(
     memory: Memory = DEFAULT,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the data files.")] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Run folder: results are kept there and reused. Default runs/reproduce-SCALE.")
+        str | None,
+        typer.Option(
+            help="Run folder: results are kept there and reused; also `s3://...` or `gs://...`. "
+            "Default runs/reproduce-SCALE."
+        ),
     ] = None,
     keep: Annotated[
         Path | None,
@@ -93,12 +97,14 @@ def reproduce(
     chosen = list(studies().values()) if figures == ["all"] else [study_of(name) for name in dict.fromkeys(figures)]
     presets = PRESETS if preset == "both" else (preset,)
     processes = 1 if slurm or cluster else cpu_count() if jobs == -1 else jobs
-    room = working_memory(memory, processes)
+    elsewhere = slurm or cluster  # where each machine has its own memory
+    limits = {"share": memory} if elsewhere else {"memory": working_memory(memory, processes)}
     if panel:
         chosen = [only for study in chosen if (only := study.only(panel))]
         if not chosen:
             raise ValueError(f"reproduce: none of these figures has a panel called {' or '.join(map(repr, panel))}.")
-    store = Store(run or Path(f"runs/reproduce-{scale}"), Context(data_dir=data_dir, memory=room))
+    data_dir = data_dir and data_dir.absolute()  # workers may have been started in other folders
+    store = Store.at(run or f"runs/reproduce-{scale}", Context(data_dir=data_dir, **limits))
     start = time.perf_counter()
     with ExitStack() as stack:
         if slurm:
@@ -110,10 +116,12 @@ def reproduce(
         found = run_studies(chosen, store, scale=scale, presets=presets, jobs=processes, report=progress.report)
     _tell(console, found)
     page = report.write_verdicts(found, store.path, jobs=processes)
+    store.publish()
     if keep is not None:
         console.print(f"Tables and figures: [bold]{escape(str(report.keep_results(found, keep)))}[/]", highlight=False)
+    place = store.bucket or str(store.path)
     reused = f", {progress.reused} of {progress.total} cells reused" if progress.reused else f", {progress.total} cells"
-    console.print(f"{time.perf_counter() - start:.0f} s{reused}. Kept in [bold]{escape(str(store.path))}[/].")
+    console.print(f"{time.perf_counter() - start:.0f} s{reused}. Kept in [bold]{escape(place)}[/].")
     console.print(f"The verdicts, and every figure: [bold]{escape(str(page))}[/]", highlight=False)
     if progress.failed:
         raise ValueError(f"reproduce: {progress.failed} cells failed; what did not need them is kept.")
@@ -197,6 +205,8 @@ def _tell(console: "Console", found: "Reproduction") -> None:
 
     for (study, panel, preset), reason in found.missing.items():
         console.print(f"[yellow]{study} {panel} {preset}[/]: {escape(reason)}", highlight=False)
+    if found.retried:
+        console.print(f"Begun again, because the process that computed them was lost: {', '.join(found.retried)}")
     table = Table(title=f"Claims, at the scale {found.scale!r}", title_justify="left", box=None, padding=(0, 1, 0, 0))
     for column in ("claim", "paper", "as published", "corrected", "controls", "verdict"):
         table.add_column(column, header_style="underline", overflow="fold")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.memory import DEFAULT, Memory
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,13 +24,16 @@ Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such 
 @app.command(name="list", epilog="Example: `holdfast runs list runs`")
 def list_runs(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look, in all its folders.")] = Path("runs"),
+    memory: Memory = DEFAULT,
 ) -> None:
     """The runs in a folder: how many stages are finished, how long they took, what they fill."""
     from rich.filesize import decimal
     from rich.table import Table
 
+    from holdfast.machine import hold_to
     from holdfast.studies.runs import find_runs
 
+    hold_to(memory)
     found, console = find_runs(folder), _console()
     if not found:
         console.print(f"no runs in {folder}; `holdfast demo` makes one")
@@ -44,13 +49,13 @@ def list_runs(
 
 
 @app.command(epilog="Example: `holdfast runs show runs/demo`")
-def show(run: Folder) -> None:
+def show(run: Folder, memory: Memory = DEFAULT) -> None:
     """One run: what made it, and its stages with their seconds and files."""
     from rich.filesize import decimal
     from rich.markup import escape
     from rich.table import Table
 
-    found, console = _opened(run), _console()
+    found, console = _opened(run, memory), _console()
     for name, value in found.manifest.items():
         if name != "stages":
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
@@ -66,7 +71,7 @@ def show(run: Folder) -> None:
 
 
 @app.command(epilog="Example: `holdfast runs verify runs/demo`")
-def verify(run: Folder) -> None:
+def verify(run: Folder, memory: Memory = DEFAULT) -> None:
     """Check every file of a run against its checksum. The exit code is 1 if any is damaged or missing.
 
     Nothing is repaired: the command that made the run computes such stages again, and only these.
@@ -75,7 +80,7 @@ def verify(run: Folder) -> None:
 
     from holdfast.studies.runs import verify_run
 
-    console, states = _console(), verify_run(_opened(run))
+    console, states = _console(), verify_run(_opened(run, memory))
     for name, state in states.items():
         if state != "whole":
             console.print(f"[red]{state}[/]  {escape(name)}", highlight=False)
@@ -89,6 +94,7 @@ def verify(run: Folder) -> None:
 def gc(
     run: Folder,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    memory: Memory = DEFAULT,
 ) -> None:
     """Remove stage files that the manifest does not name, and halves of interrupted writes."""
     from rich.filesize import decimal
@@ -96,7 +102,7 @@ def gc(
 
     from holdfast.studies.runs import leftovers, remove_leftovers
 
-    found, console = _opened(run), _console()
+    found, console = _opened(run, memory), _console()
     files = list(leftovers(found))
     for file in files:
         console.print(escape(str(file)), highlight=False)
@@ -109,9 +115,11 @@ def gc(
     console.print(f"{count} files, {decimal(size)}, removed{busy}")
 
 
-def _opened(path: Path) -> "Run":
+def _opened(path: Path, memory: str) -> "Run":
+    from holdfast.machine import hold_to
     from holdfast.studies.runs import open_run
 
+    hold_to(memory)
     return open_run(path)
 
 

@@ -1,7 +1,7 @@
 """Manifest: what a run folder says of itself, read without trusting it.
 
     manifest.json          schema, versions and facts (settings, seeds, data checksums, the command)
-    NAME.record.json       one record for each finished stage, beside its file: key, file, sha256, seconds, settings
+    NAME.record.json       a record for each finished stage, beside its file: key, file, sha256, seconds, begun ...
 
 Every stage has a record of its own, so that many processes can finish stages in one folder without waiting for each
 other, and a folder of ten thousand stages is not written anew with every one. In the first schema all records lay in
@@ -111,6 +111,7 @@ def _check_record(file: Path, name: str, record: Any) -> None:
     seconds = found.get("seconds")
     sound = all(isinstance(text, str) and 0 < len(text) < 4096 for text in texts)
     sound &= isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
+    sound &= type(found.get("begun", 1)) is int  # records of older versions do not say
     if not sound or seconds < 0 or len(name) > 4096:
         raise ValueError(
             f"{file} is not the manifest of a run (stage {name[:60]!r} without file, key, checksum or seconds)."

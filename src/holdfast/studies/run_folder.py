@@ -7,7 +7,7 @@ computed anew. Every write is atomic: a file is either whole or absent, and a re
 
     runs/demo/manifest.json                     settings, versions, seeds, see `manifest.py`
     runs/demo/train/mean_field.safetensors      the value of a stage; scores/....parquet, report.html, ...
-    runs/demo/train/mean_field.record.json      its record: key, file, sha256, seconds, settings
+    runs/demo/train/mean_field.record.json      its record: key, file, sha256, seconds, how often it was begun, settings
     runs/demo/train/.mean_field.lock            held by the process that computes it
 
 Any number of processes may work in one folder, on one machine or on several that share the disk. Each stage is locked
@@ -50,6 +50,7 @@ Value = TypeVar("Value")
 ROOT_FILES = ("ensemble.py", "bank_file.py", "budget.py", "tiles.py")
 version = cache(metadata.version)  # a millisecond for each package, and a stage asks for several
 PATIENCE = 300.0  # seconds
+PARTIAL = ".partial"  # the ending of what is not finished
 NUMERICS = ("torch", "numpy", "scipy")  # another version of these makes a new key
 
 
@@ -226,26 +227,33 @@ class RunFolder:
     def _computed(
         self, name: str, key: str, settings: Mapping[str, Any], compute: Callable[[], Value], codec: Codec[Value]
     ) -> Artifact[Value]:
-        start = time.perf_counter()
-        value = compute()
-        seconds = time.perf_counter() - start
         file = self._file(name, codec)
-        with atomic(file) as partial:
-            codec.write(partial, value)
-            checksum = file_checksum(partial)
+        with _begun(self.path / name, key) as times:
+            start = time.perf_counter()
+            value = compute()
+            seconds = time.perf_counter() - start
+            with atomic(file) as partial:
+                codec.write(partial, value)
+                checksum = file_checksum(partial)
+            self._keep(name, key, settings, file, checksum, seconds, times)
+        self.report(name, seconds)
+        return Artifact(value, key)
+
+    def _keep(
+        self, name: str, key: str, settings: Mapping[str, Any], file: Path, checksum: str, seconds: float, times: int
+    ) -> None:
         record = {
             "key": key,
             "file": str(file.relative_to(self.path)),
             "sha256": checksum,
             "seconds": round(seconds, 3),
+            "begun": times,
             "settings": settings,
         }
         if not (self.path / MANIFEST).exists():
             self.describe()
         _write_json(record_file(self.path, name), record)
         self._records[name] = record
-        self.report(name, seconds)
-        return Artifact(value, key)
 
     def _file(self, name: str, codec: Codec[Value]) -> Path:
         return self.path / f"{name}{codec.suffix}"
@@ -305,10 +313,26 @@ def _signs_of_life(file: Path, every: float) -> Iterator[None]:
 
 
 @contextmanager
+def _begun(stage: Path, key: str) -> Iterator[int]:
+    """Note that a stage is begun, and yield how many times it was; a process that is killed leaves its note behind."""
+    note = stage.with_name(f".{stage.name}.begun{PARTIAL}")
+    try:
+        before, times = note.read_text(encoding="ascii").split()
+        times = int(times) + 1 if before == key else 1
+    except (OSError, ValueError):
+        times = 1
+    try:
+        note.write_text(f"{key} {times}", encoding="ascii")
+        yield times
+    finally:
+        note.unlink(missing_ok=True)
+
+
+@contextmanager
 def atomic(file: Path) -> Iterator[Path]:
     """Yield a path to write to; it takes the place of `file` only when the block ends without an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
     try:
         yield partial
         with partial.open("rb+") as handle:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.studies.manifest import MANIFEST, RECORD, LaterSchema, read_manifest, read_record, record_file
-from holdfast.studies.run_folder import RunFolder, file_checksum
+from holdfast.studies.run_folder import PARTIAL, RunFolder, file_checksum
 
 STAGE_FILES = {".json", ".parquet", ".safetensors"}  # what codecs write; nothing else is ever removed, but
-PARTIAL = ".partial"  # halves of interrupted writes
 
 
 @dataclass(frozen=True)

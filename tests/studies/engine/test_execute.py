@@ -3,11 +3,16 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
+from sixty_cells import finished
 
+from holdfast.machine import total_memory
+from holdfast.studies.codecs import JsonCodec
 from holdfast.studies.engine import Cell, Context, Store, execute
 from holdfast.studies.engine.store import NotFinished
 
@@ -78,6 +83,36 @@ def test_damage_is_found_and_computed_again(tmp_path):
         store.read(cell.needs["ensemble"])
 
 
+def test_a_share_of_memory_is_worked_out_where_cells_are_computed(tmp_path, monkeypatch):
+    alone = Context(share="60%").here()
+    assert alone.share is None
+    assert 0 < alone.memory < total_memory()
+    limits = SimpleNamespace(memory_limit=total_memory() / 4)  # as Dask gives to each of four workers
+    monkeypatch.setitem(
+        sys.modules, "distributed", SimpleNamespace(get_worker=lambda: SimpleNamespace(memory_manager=limits))
+    )
+    assert Context(share="60%").here().memory < alone.memory / 3
+    (outcome,) = execute(Store(tmp_path, Context(share="1MB")), [fit()])
+    assert outcome.state == "failed"
+    assert "memory: 1MB is 250,000 bytes for each of 4 processes" in outcome.message
+
+
+def test_what_is_begun_again_is_told(tmp_path):
+    """A process ends in the middle of a cell, as one that is killed does, without a word."""
+    store, cell = Store(tmp_path), fit()
+    process = multiprocessing.get_context("fork").Process(target=die_at_work, args=(store, cell))
+    process.start()
+    process.join()
+    (outcome,) = execute(store, [cell])
+    assert (outcome.state, outcome.begun) == ("computed", 2)
+    (outcome,) = execute(store, [cell])
+    assert (outcome.state, outcome.begun) == ("reused", 2)
+
+
+def die_at_work(store, cell):
+    store.folder.stage(f"cells/{cell.name}", cell.described, lambda: os._exit(1), JsonCodec(), cell.rooms)
+
+
 def test_the_number_of_threads_is_left_as_it_was(tmp_path):
     torch.set_num_threads(2)
     try:
@@ -106,7 +141,10 @@ def test_killed_and_started_again(tmp_path):
     for _ in range(10):
         process = context.Process(target=run_for_ever, args=(tmp_path / "killed",))
         process.start()
-        time.sleep(0.05 + 0.35 * float(torch.rand(1, generator=moments)))
+        before, latest = finished(tmp_path / "killed"), time.monotonic() + 60
+        while finished(tmp_path / "killed") == before and time.monotonic() < latest:
+            time.sleep(0.01)
+        time.sleep(0.1 * float(torch.rand(1, generator=moments)))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
     cells = [judged(seed) for seed in range(12)]

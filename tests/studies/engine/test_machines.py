@@ -1,4 +1,4 @@
-"""Many machines, played by processes on the loopback: Dask workers that are killed and frozen, and submitit."""
+"""Many machines, played by processes on the loopback: Dask workers that are killed and frozen."""
 
 import os
 import signal
@@ -10,36 +10,14 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 import pytest
+from sixty_cells import check, finished, study
 
-from holdfast.studies.engine import Cell, Context, Store, execute
+from holdfast.studies.engine import Context, Store, execute
 from holdfast.studies.engine.execute import Retried
-from holdfast.studies.engine.machines import dask_workers, slurm_workers
+from holdfast.studies.engine.machines import dask_workers
 
 FAST = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "60s"}
-CELLS = 60
 PATIENCE = 3.0
-
-
-def study():
-    """Sixty cells: twenty networks, their attacked images, what they answer to them."""
-    cells = []
-    for seed in range(CELLS // 3):
-        how = {"function": "holdfast.inference.sgd", "training": {"epochs": 1}}
-        network = {"name": "fc2", "width": 4}
-        fit = Cell("fit", {"data": "fashion-mini", "train": 60, "network": network, "fit": how, "seed": seed})
-        points = {"data": "fashion-mini", "points": 10}
-        fgsm = {"function": "holdfast.attacks.fgsm", "budget": {"norm": "linf", "epsilons": 0.1}}
-        attack = Cell("attack", points | {"attack": fgsm, "seed": 0}, {"ensemble": fit})
-        cells.append(Cell("predictions", points, {"ensemble": fit, "attack": attack}))
-    return cells
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """What one process finds."""
-    store = Store(tmp_path_factory.mktemp("one"))
-    execute(store, study())
-    return [store.read(cell) for cell in study()]
 
 
 @contextmanager
@@ -56,12 +34,6 @@ def processes(*commands):
             process.wait()
 
 
-def check(store, undisturbed):
-    assert all(store.read(cell).equals(right) for cell, right in zip(study(), undisturbed, strict=True))
-    records = list(store.path.glob("cells/*/*.record.json"))
-    assert len(records) == CELLS
-
-
 @pytest.mark.filterwarnings("ignore")  # Dask's, about what is done to it here
 def test_a_cluster_that_is_maltreated(tmp_path, undisturbed):
     """A scheduler and three workers: one worker killed at work, one frozen, then the scheduler, and a new one comes."""
@@ -71,10 +43,9 @@ def test_a_cluster_that_is_maltreated(tmp_path, undisturbed):
     worker = ["distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--no-nanny"]
     worker += ["--no-dashboard", "--local-directory", str(tmp_path / "work")]
     store = Store(tmp_path / "many", Context(patience=PATIENCE))
-    finished = lambda: sum(1 for _ in store.path.glob("cells/*/*.record.json"))
 
     def wait_for(count):
-        while finished() < count:
+        while finished(store.path) < count:
             time.sleep(0.02)
 
     with ExitStack() as stack:
@@ -97,7 +68,13 @@ def test_a_cluster_that_is_maltreated(tmp_path, undisturbed):
             outcomes = execute(store, study())
             hand.join()
     assert {o.state for o in outcomes} == {"computed"}
-    check(store, undisturbed)
+    check(store, study(), undisturbed)
+
+
+def test_eight_processes_find_what_one_finds(tmp_path, undisturbed):
+    store = Store(tmp_path)
+    assert {o.state for o in execute(store, study(), jobs=8)} == {"computed"}
+    check(store, study(), undisturbed)
 
 
 def test_workers_of_joblib_that_are_killed(tmp_path, undisturbed):
@@ -106,7 +83,7 @@ def test_workers_of_joblib_that_are_killed(tmp_path, undisturbed):
 
     def kill_now_and_then():
         for count in (6, 30):
-            while sum(1 for _ in tmp_path.glob("cells/*/*.record.json")) < count:
+            while finished(tmp_path) < count:
                 if done.wait(0.02):
                     return
             children = psutil.Process().children(recursive=True)
@@ -120,15 +97,7 @@ def test_workers_of_joblib_that_are_killed(tmp_path, undisturbed):
     finally:
         done.set()
         hand.join()
-    check(store, undisturbed)
-
-
-def test_an_array_of_jobs(tmp_path, undisturbed):
-    """Three identical workers by submitit's local executor, where a cluster would have SLURM's."""
-    pytest.importorskip("submitit")
-    store = Store(tmp_path)
-    slurm_workers(store, study(), count=3, settings={"timeout_min": 5}, local=True)
-    check(store, undisturbed)
+    check(store, study(), undisturbed)
 
 
 def test_nobody_listens(tmp_path):

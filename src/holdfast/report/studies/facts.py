@@ -62,6 +62,9 @@ def sizes(found: Reproduction) -> dict[str, str]:
         or "the papers'",
         "Time": f"{duration(found.seconds)} of computation on one core, all figures together",
     }
+    if found.retried:
+        count = "1 cell was" if len(found.retried) == 1 else f"{plain(len(found.retried))} cells were"
+        rows["Retried"] = f"{count} begun again, because the process that computed them was lost"
     return rows | {"Machine": machine(), "Versions": ", ".join(f"{k} {v}" for k, v in versions().items())}
 
 

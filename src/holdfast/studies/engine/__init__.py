@@ -2,7 +2,7 @@
 
 Cell       what to compute: a kind, settings as JSON, and the cells it needs
 Kind       how: a function, a codec for its result, and the rooms whose code it runs
-Store      a folder with the result of every finished cell under the cell's key
+Store      a folder, or a bucket, with the result of every finished cell under the cell's key
 execute    computes cells in as many processes as asked for, each at most once
 """
 

@@ -9,6 +9,8 @@ A worker that dies takes the cell in flight with it and nothing else: the round 
 what is left. So it is with a scheduler that goes away, or a network that is cut.
 """
 
+import errno
+import os
 import time
 import traceback
 import warnings
@@ -32,6 +34,7 @@ class Outcome:
         cell: which.
         state: "reused", "computed", "failed", or "waiting" for something else.
         seconds: that its computation took.
+        begun: how many times it was begun; more than once where the process that computed it was lost.
         message: why it failed.
         details: the traceback of a failure.
     """
@@ -39,12 +42,17 @@ class Outcome:
     cell: Cell
     state: State
     seconds: float = 0.0
+    begun: int = 1
     message: str = ""
     details: str = ""
 
 
 class Retried(UserWarning):
     """Workers were lost; what they were computing is offered again."""
+
+
+class DiskFull(OSError):
+    """The disk of the run folder has no room: no cell can be finished, and none is to blame."""
 
 
 def execute(
@@ -67,7 +75,8 @@ def execute(
         The outcome of every cell. A cell that needs a failed one has failed too; all others are finished.
 
     Raises:
-        RuntimeError: workers were lost again and again and nothing was finished in between.
+        ChildProcessError: workers were lost again and again and nothing was finished in between.
+        DiskFull: (an OSError) there is no room for results; what is finished is kept.
     """
     progress = _Progress(store, list(in_order(cells)), report)
     idle = broken = 0
@@ -78,6 +87,8 @@ def execute(
                 outcome = next(outcomes)
             except StopIteration:
                 break
+            except DiskFull:
+                raise
             except Exception as error:  # the workers' or the scheduler's: `attempt` hands over what cells raise
                 broken = broken + 1 if len(progress.ended) == before else 0
                 _say(error, len(progress.left()), broken)
@@ -98,14 +109,31 @@ def attempt(store: Store, cell: Cell) -> Outcome:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return Outcome(cell, "computed", store.compute(cell))
+        store.compute(cell)
+        return _there("computed", store, cell)
     except (BlockingIOError, NotFinished):
         return Outcome(cell, "waiting")  # for another process, or for a damaged need to be computed again
     except Exception as error:  # whatever it is, other cells can go on
+        if _for_want_of_room(error):
+            raise DiskFull(
+                f"the disk of {store.path} is full ({str(error)[:200]}); what is finished is kept. "
+                "Free some room, then give the same command again."
+            ) from None
         message = f"{type(error).__name__}: {error}"
         return Outcome(cell, "failed", message=message, details=traceback.format_exc())
     finally:
         torch.set_num_threads(threads)
+
+
+def _there(state: State, store: Store, cell: Cell) -> Outcome:
+    record = store.record(cell)
+    return Outcome(cell, state, record["seconds"], record.get("begun", 1))
+
+
+def _for_want_of_room(error: Exception) -> bool:
+    """Whether a disk or a quota is full; what writes safetensors and Parquet says so in its words only."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(os.strerror(number) in str(error) for number in full)
 
 
 def _round(store: Store, left: list[Cell], jobs: int) -> Iterator[Outcome]:
@@ -122,7 +150,7 @@ def _round(store: Store, left: list[Cell], jobs: int) -> Iterator[Outcome]:
 def _say(error: Exception, left: int, broken: int) -> None:
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
     if broken > PATIENCE:
-        raise RuntimeError(
+        raise ChildProcessError(
             f"workers were lost {broken} times and nothing was finished in between ({reason}); {left} cells are left. "
             "Where they run out of memory, ask for fewer jobs, or for less with --memory."
         ) from error
@@ -137,7 +165,7 @@ class _Progress:
         self.ended: dict[str, Outcome] = {}
         for cell in wanted:
             if store.has(cell):
-                self.end(Outcome(cell, "reused", store.seconds(cell)))
+                self.end(_there("reused", store, cell))
 
     def end(self, outcome: Outcome) -> None:
         if outcome.state != "waiting":

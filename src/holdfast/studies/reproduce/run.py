@@ -35,6 +35,7 @@ class Reproduction:
         judgements: one for each claim that rests on one of the studies.
         seconds: of all cells together, finished now or before.
         times: study -> seconds of the cells that it needs, those included that it shares with others.
+        retried: cells that were begun more than once, because the worker that computed them was lost.
     """
 
     studies: tuple[Study, ...]
@@ -46,6 +47,7 @@ class Reproduction:
     judgements: tuple[Judgement, ...]
     seconds: float
     times: Mapping[str, float] = field(default_factory=dict)
+    retried: Sequence[str] = ()
 
 
 def reproduce(
@@ -84,7 +86,10 @@ def reproduce(
     judgements = tuple(judge(c, found) for c in spoken if c.paper in papers)
     seconds = sum(o.seconds for o in outcomes.values())
     times = {s.id: _seconds((c for p in parts if p.study is s for c in p.cells), outcomes) for s in studies}
-    return Reproduction(tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds, times)
+    retried = tuple(o.cell.name for o in outcomes.values() if o.begun > 1)
+    return Reproduction(
+        tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds, times, retried
+    )
 
 
 def _seconds(cells: Iterable[Cell], outcomes: Mapping[str, Outcome]) -> float:

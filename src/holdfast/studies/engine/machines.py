@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0  # to wait for a scheduler
 EVERY = 10.0  # seconds between two questions to SLURM
-GRACE = (
-    30.0  # seconds in which a job is over and has no result, until it is lost: SLURM may put it into its queue again
-)
+GRACE = 30.0  # seconds until a job that is over without a result is lost: SLURM may begin it again
 GONE = "gone from the queue"
 OVER = {GONE, "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
 

@@ -1,5 +1,6 @@
 """The verdict page as text: one file, every state of a claim, hostile words harmless, sliders true to the tables."""
 
+import dataclasses
 import gzip
 import io
 import json
@@ -178,6 +179,13 @@ def test_tables_can_be_opened_as_csv(found, page):
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     first, second = (report.write_verdicts(small(), tmp_path / n).read_bytes() for n in "ab")
     assert first == second
+
+
+def test_the_page_says_what_was_begun_again(tmp_path):
+    words = "begun again, because the process that computed them was lost"
+    for names, told in (((), None), (("fit/0a1b",), "1 cell was"), (("fit/0a1b", "attack/2c3d"), "2 cells were")):
+        text = report.write_verdicts(dataclasses.replace(small(), retried=names), tmp_path).read_text(encoding="utf-8")
+        assert (f"{told} {words}" in text) if told else (words not in text)
 
 
 def test_the_page_does_not_depend_on_the_number_of_processes(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from sixty_cells import study
 
 from holdfast.studies.engine import Cell, Context, Store, execute
+from holdfast.studies.engine.bucket import Bucket
 from holdfast.studies.engine.machines import slurm_workers
 from holdfast.studies.engine.store import NotFinished
 
@@ -69,6 +70,21 @@ def test_a_result_without_a_record_is_not_there(machine, tmp_path):
     (record,) = (tmp_path / "bucket/run/cells/predictions").glob("*.record.json")
     record.unlink()
     assert not machine("second").has(cell)
+
+
+def test_what_could_not_be_put_there_is_put_there_later(machine, monkeypatch, undisturbed):
+    """The network is down when a cell is finished: it failed, and the next call has nothing to compute."""
+    cell, store = study()[0].needs["ensemble"], machine("first")
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "put", lambda *_: (_ for _ in ()).throw(OSError("no route to host")))
+        (outcome,) = execute(store, [cell])
+    assert (outcome.state, outcome.message) == ("failed", "OSError: no route to host")
+    assert not machine("second").has(cell)
+    (record,) = store.path.glob("cells/fit/*.record.json")
+    before = record.read_bytes()
+    execute(machine("first"), [cell])
+    assert record.read_bytes() == before
+    assert machine("second").has(cell)
 
 
 def test_tables_and_pages_are_put_there_too(machine):

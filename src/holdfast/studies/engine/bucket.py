@@ -98,6 +98,8 @@ class Bucket:
             target = f"{root}/{file.relative_to(self.copy).as_posix()}"
             system.makedirs(target.rpartition("/")[0], exist_ok=True)
             system.put_file(str(file), target)
+            if target.endswith(RECORD):
+                self._listed.add(target[len(root) + 1 : -len(RECORD)])
 
     def forget(self, name: str) -> None:
         """Remove the record of a stage whose file is damaged, there and in the copy, and the copy of the file."""

@@ -55,9 +55,9 @@ class Store:
     def has(self, cell: Cell) -> bool:
         """Whether the cell is finished; its content is checked when it is read."""
         name = f"cells/{cell.name}"
-        if self._file(cell).is_file() and record_file(self.path, name).is_file():
-            return True
-        return self.remote is not None and self.remote.has(name)
+        if self.remote is not None:  # what lies in the copy alone is not there for others
+            return self.remote.has(name)
+        return self._file(cell).is_file() and record_file(self.path, name).is_file()
 
     def record(self, cell: Cell) -> Mapping[str, Any]:
         """What is on record of a finished cell: its key, file, checksum, seconds, and how many times it was begun."""

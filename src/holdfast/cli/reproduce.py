@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from holdfast.studies.engine import Outcome
     from holdfast.studies.reproduce.run import Reproduction
+    from holdfast.studies.reproduce.study import Study
 
 EXAMPLES = """
 Examples:
@@ -100,9 +101,7 @@ def reproduce(
     elsewhere = slurm or cluster  # where each machine has its own memory
     limits = {"share": memory} if elsewhere else {"memory": working_memory(memory, processes)}
     if panel:
-        chosen = [only for study in chosen if (only := study.only(panel))]
-        if not chosen:
-            raise ValueError(f"reproduce: none of these figures has a panel called {' or '.join(map(repr, panel))}.")
+        chosen = _panels(chosen, panel, strict=figures != ["all"])
     data_dir = data_dir and data_dir.absolute()  # workers may have been started in other folders
     store = Store.at(run or f"runs/reproduce-{scale}", Context(data_dir=data_dir, **limits))
     start = time.perf_counter()
@@ -197,6 +196,20 @@ def _list(console: "Console") -> None:
     console.print(
         "`holdfast reproduce BE-F3` runs one, `holdfast reproduce all` all; `--help` shows more.", style="dim"
     )
+
+
+def _panels(chosen: "list[Study]", titles: list[str], strict: bool) -> "list[Study]":
+    """The studies with these panels alone; strictly, each must have one."""
+    found = {study.id: study.only(titles) for study in chosen}
+    for study in chosen if strict else ():
+        if found[study.id] is None:
+            raise ValueError(
+                f"reproduce: {study.id} has no panel called {' or '.join(map(repr, titles))}; its panels are "
+                f"{', '.join(repr(own.title) for own in study.panels)}."
+            )
+    if not any(found.values()):
+        raise ValueError(f"reproduce: no figure has a panel called {' or '.join(map(repr, titles))}.")
+    return [only for only in found.values() if only]
 
 
 def _tell(console: "Console", found: "Reproduction") -> None:

@@ -1,5 +1,6 @@
 """Resuming: an interrupted run ends as an uninterrupted one, and nothing stale or damaged is taken for a result."""
 
+import os
 import subprocess
 import sys
 
@@ -178,6 +179,68 @@ def test_a_layer_counts_with_its_code_and_all_that_it_holds():
     assert known[0] == architecture_of(Ensemble.from_networks(layer(1.0)).network.train())
 
 
+CLASS = """
+import functools
+def decorated(f):
+    @functools.wraps(f)
+    def g(*given): return f(*given)
+    return g
+class Layer(torch.nn.Linear):
+    slope = 0.1
+    @staticmethod
+    def twice(x): return 2 * x
+    @property
+    def offset(self): return 4
+    @decorated
+    def forward(self, x): return 5 * self.slope * self.twice(super().forward(x)) + self.offset
+"""
+
+
+@pytest.mark.parametrize(
+    "edit", [("0.1", "0.2"), ("2 * x", "3 * x"), ("return 4", "return 6"), ("5 * self", "7 * self")]
+)
+def test_a_layer_counts_with_all_that_its_class_says(edit):
+    before, again, after = (of_source(source)["Layer"](2, 2) for source in (CLASS, CLASS, CLASS.replace(*edit)))
+    assert architecture_of(before) == architecture_of(again)
+    assert architecture_of(before) != architecture_of(after)
+
+
+HELD = """
+import dataclasses, functools
+def power(x, k): return x ** k
+class Scaled:
+    def __init__(self, k): self.k = k
+    def __call__(self, x): return self.k * x
+    def shifted(self, x): return self.k + x
+class Negated(Scaled):
+    def __call__(self, x): return -self.k * x
+@dataclasses.dataclass
+class Setting:
+    function: object
+class Owner:
+    def __init__(self, k): self.k, self.me = k, self
+def of(function):
+    def within(x): return function(x)
+    return within
+"""
+
+
+def test_functions_and_objects_count_with_what_they_hold():
+    names = of_source(HELD)
+    made = [
+        f"{start}{k}{end}"
+        for start, end in (
+            ("functools.partial(power, k=", ")"), ("Scaled(", ")"), ("Negated(", ")"), ("Scaled(", ").shifted"),
+            ("Setting(lambda x: x + ", ")"), ("Owner(", ")"), ("of(lambda x: x + ", ")"),
+            ("functools.lru_cache(lambda x: x + ", ")"),
+        )
+        for k in (3, 4)
+    ]  # fmt: skip
+    first, again = ([text_of(eval(source, names)) for source in made] for _ in range(2))
+    assert first == again
+    assert len(set(first)) == len(made)
+
+
 def test_the_same_text_in_every_process():
     program = (
         "import torch; from holdfast import attacks; from holdfast.budget import Budget\n"
@@ -185,8 +248,11 @@ def test_the_same_text_in_every_process():
         "print(text_of([attacks.pgd, {'x', 'y', 'z'}, Budget('l2', [1, 2.5]), torch.arange(3)]))\n"
         "print(architecture_of(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())))"
     )
-    run = lambda: subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    run = lambda seed: subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONHASHSEED": seed},
+    ).stdout  # fmt: skip
     here = text_of([attacks.pgd, {"x", "y", "z"}, Budget("l2", [1, 2.5]), torch.arange(3)])
-    first = run()
-    assert first == run()
+    first = run("1")
+    assert first == run("2")
     assert first.startswith(here)

@@ -40,8 +40,8 @@ def in_parts(
 
     A part is found again only under the same network, weights, images, labels, attack, settings and version; of
     functions and layers of your own their code counts, not the name alone. A damaged file is computed anew, with a
-    warning. Every part uses the same seed, so the result depends on `images_per_part` and on
-    nothing else: not on where a run was interrupted.
+    warning. Every part uses the same seed, so the result depends on `images_per_part` and not on where a run was
+    interrupted.
 
     Args:
         attack: an attack of this room on predictions, such as `worst_case`, or a function of a module that is called

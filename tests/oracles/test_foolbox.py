@@ -39,16 +39,15 @@ def test_boundary_points_are_no_farther_than_those_of_foolbox_at_the_same_budget
     foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed; `make oracles` does it")
     ensemble, split = networks.load_trained("placed-standard"), data.load("placed", train=1, test=6).test
     x, y = split.images, ensemble.predict(split.images)
-    model, radii, constants, steps = (
-        foolbox.PyTorchModel(ensemble.module(0), bounds=(0, 1)),
-        (0.1, 0.2, 0.4, 0.8),
-        5,
-        20,
-    )
+    model, radii = foolbox.PyTorchModel(ensemble.module(0), bounds=(0, 1)), (0.1, 0.2, 0.4, 0.8)
+    constants, steps = 5, 20
     _, moved, ok = foolbox.attacks.L2CarliniWagnerAttack(constants, steps)(model, x, y, epsilons=None)
     theirs = torch.where(ok, (moved - x).flatten(1).norm(dim=1), torch.inf)
     pgd = foolbox.attacks.L2ProjectedGradientDescentAttack(rel_stepsize=2.5 / steps, steps=steps)
-    for moved, ok in zip(*pgd(model, x, y, epsilons=list(radii))[1:], strict=True):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # Foolbox's random starts
+        found_by_pgd = pgd(model, x, y, epsilons=list(radii))[1:]
+    for moved, ok in zip(*found_by_pgd, strict=True):
         theirs = torch.minimum(theirs, torch.where(ok, (moved - x).flatten(1).norm(dim=1), torch.inf))
     found = attacks.nearest_boundary(ensemble, x, y, steps=(constants + len(radii)) * steps)
     assert found.success.all()

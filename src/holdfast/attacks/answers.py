@@ -1,4 +1,5 @@
-"""Answers: what a model says to the same images twice, how sure it is, and what its gradients are."""
+"""Answers: what a model says to the same images twice, how sure it is, what its gradients are; and whether answers are
+of the right shape."""
 
 from typing import Any
 
@@ -52,6 +53,13 @@ def check_classes(call: str, answered: Tensor, images: int) -> None:
         )
     if not bool(torch.isfinite(answered).all()):
         raise ValueError(f"{call}: the ensemble gives NaN or infinite log probabilities on the clean images.")
+
+
+def check_values(call: str, what: str, found: object, images: int) -> None:
+    """What an objective or a criterion returns for that many images must be one value each."""
+    if not isinstance(found, Tensor) or found.shape != (images,):
+        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"{call}: {what} must return one value per image, ({images},), got {got}.")
 
 
 def saturation_rate(ensemble: Ensemble, x: Tensor, *, memory: int = MEMORY) -> float:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks import masking_checks
+from holdfast.attacks.answers import check_values
 from holdfast.attacks.attacked import Attacked
 from holdfast.attacks.check import Check
 from holdfast.attacks.explanation_objectives import MapCriterion, MapObjective
@@ -160,7 +161,7 @@ class _Run:
         self.decision = search.clean.argmax(-1).repeat(len(search.budget.epsilons))
         self.clean_maps = self._maps(search.ensemble, search.x[:count], search.y[:count])
         self.before = objective(self.clean_maps, self.clean_maps, self.images[:count])
-        _check_values(search.call, "the objective", self.before, count)
+        check_values(search.call, "the objective", self.before, count)
         self.value = self.before.repeat(len(search.budget.epsilons))
         self.met = torch.zeros_like(search.success)  # the criterion, with the decision kept, by the best image
         self.followed = 0.0
@@ -246,7 +247,7 @@ class _Run:
     def _moved(self, maps: Tensor) -> Tensor:
         """Where the criterion is met `[N]`."""
         found = self.criterion(maps, self.clean_maps[self.images], self.images)
-        _check_values(self.search.call, "the criterion", found, len(self.images))
+        check_values(self.search.call, "the criterion", found, len(self.images))
         return found.bool()
 
     def _keeps(self, moved: Tensor) -> Tensor:
@@ -288,12 +289,6 @@ class _Run:
             return self.guide(maps, self.clean_maps[images], images)
 
         return mean_map_derivative(ensemble, x, self.search.y, self.explain, value, self.search.memory)
-
-
-def _check_values(call: str, what: str, found: object, count: int) -> None:
-    if not isinstance(found, Tensor) or found.shape != (count,):
-        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ValueError(f"{call}: {what} must return one value per image, ({count},), got {got}.")
 
 
 def _cosine(share: float) -> float:

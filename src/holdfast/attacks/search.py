@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.attacks.answers import check_classes
+from holdfast.attacks.answers import check_classes, check_values
 from holdfast.attacks.attacked import Attacked, sizes
 from holdfast.attacks.objectives import ObjectiveFunction, margin_of, objective_function
 from holdfast.attacks.signs import signs
@@ -162,9 +162,7 @@ class Search:
     def _raised(self, logits: Tensor, rows: Tensor) -> Tensor:
         given = (logits, self.y[rows]) if self.target is None else (logits, self.y[rows], self.target[rows])
         value = self.objective(*given)
-        if not isinstance(value, Tensor) or value.shape != rows.shape:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"{self.call}: the objective must return one value per image, ({len(rows)},), got {got}.")
+        check_values(self.call, "the objective", value, len(rows))
         return -value if self.targeted and self.target is None else value
 
     def _verdict(self, log_p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,9 +10,10 @@ import time
 import pytest
 import torch
 
+from holdfast.studies.atomic import atomic, file_checksum
 from holdfast.studies.codecs import JsonCodec, TensorsCodec
 from holdfast.studies.manifest import read_record, record_file
-from holdfast.studies.run_folder import DamagedArtifact, Frozen, RunFolder, Waiting, atomic, file_checksum
+from holdfast.studies.run_folder import DamagedArtifact, Frozen, RunFolder, Waiting
 
 
 class Counter:

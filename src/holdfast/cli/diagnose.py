@@ -176,7 +176,7 @@ def _write(
 
     from holdfast.data import balanced_subset
     from holdfast.report.figures import mixing
-    from holdfast.studies.run_folder import atomic
+    from holdfast.studies.atomic import atomic
 
     files: list[tuple[Path, bytes]] = []
     if json is not None:

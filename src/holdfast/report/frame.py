@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.report import palette, wording
-from holdfast.studies.run_folder import atomic
+from holdfast.studies.atomic import atomic
 
 WORDS = (
     "number", "signed", "interval", "percent", "p_value", "radius", "attack_title", "rule_title", "the", "plain",

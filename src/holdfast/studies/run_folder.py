@@ -17,11 +17,7 @@ that has not done so for long, because it is frozen or its machine is cut off, i
 on later, it writes what is there already.
 """
 
-import hashlib
-import json
 import os
-import platform
-import secrets
 import tempfile
 import threading
 import time
@@ -29,12 +25,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import holdfast
+from holdfast.studies.atomic import PARTIAL, atomic, file_checksum, write_json
 from holdfast.studies.codecs import Codec
 from holdfast.studies.manifest import (
     MANIFEST,
@@ -45,13 +39,10 @@ from holdfast.studies.manifest import (
     read_record,
     record_file,
 )
+from holdfast.studies.stage_key import stage_key, versions
 
 Value = TypeVar("Value")
-ROOT_FILES = ("ensemble.py", "bank_file.py", "budget.py", "tiles.py")
-version = cache(metadata.version)  # a millisecond for each package, and a stage asks for several
 PATIENCE = 300.0  # seconds
-PARTIAL = ".partial"  # the ending of what is not finished
-NUMERICS = ("torch", "numpy", "scipy")  # another version of these makes a new key
 
 
 class DamagedArtifact(UserWarning):
@@ -149,7 +140,7 @@ class RunFolder:
         with self.locked("manifest"):
             self._facts |= facts
             older = {"stages": self._older} if self._older else {}
-            _write_json(self.path / MANIFEST, self._facts | older | {"schema": SCHEMA})
+            write_json(self.path / MANIFEST, self._facts | older | {"schema": SCHEMA})
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -252,7 +243,7 @@ class RunFolder:
         }
         if not (self.path / MANIFEST).exists():
             self.describe()
-        _write_json(record_file(self.path, name), record)
+        write_json(record_file(self.path, name), record)
         self._records[name] = record
 
     def _file(self, name: str, codec: Codec[Value]) -> Path:
@@ -326,53 +317,3 @@ def _begun(stage: Path, key: str) -> Iterator[int]:
         yield times
     finally:
         note.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic(file: Path) -> Iterator[Path]:
-    """Yield a path to write to; it takes the place of `file` only when the block ends without an error."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
-    try:
-        yield partial
-        with partial.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_json(file: Path, content: Mapping[str, Any]) -> None:
-    with atomic(file) as partial:
-        partial.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
-
-
-def file_checksum(file: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-@cache
-def _code_checksum(rooms: tuple[str, ...]) -> str:
-    """The sha256 over the source of some rooms and of the root files that all rooms use, read once in a process."""
-    home = Path(holdfast.__file__).parent
-    files = [home / f for f in ROOT_FILES] + [f for room in rooms for f in (home / room).rglob("*.py")]
-    files += [file for room in rooms if (file := home / f"{room}.py").is_file()]
-    digest = hashlib.sha256()
-    for file in sorted(set(files)):
-        digest.update(str(file.relative_to(home)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
-
-
-def stage_key(name: str, settings: Mapping[str, Any], rooms: tuple[str, ...]) -> str:
-    """The sha256 of everything that a stage depends on, in hexadecimal."""
-    numerics = {package: version(package) for package in NUMERICS}
-    content = {"stage": name, "settings": settings, "code": _code_checksum(rooms), "versions": numerics}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    packages = {p: version(p) for p in ("torch", "numpy", "scipy", "statsmodels", "safetensors")}
-    return {"holdfast": holdfast.__version__, "python": platform.python_version(), **packages}

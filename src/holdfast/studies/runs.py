@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from holdfast.studies.atomic import PARTIAL, file_checksum
 from holdfast.studies.manifest import MANIFEST, RECORD, LaterSchema, read_manifest, read_record, record_file
-from holdfast.studies.run_folder import PARTIAL, RunFolder, file_checksum
+from holdfast.studies.run_folder import RunFolder
 
 STAGE_FILES = {".json", ".parquet", ".safetensors"}  # what codecs write; nothing else is ever removed, but
 

@@ -48,7 +48,7 @@ def test_unknown_kinds_are_named():
         kind_of("cook")
 
 
-@pytest.mark.parametrize("name", ["os.system", "holdfast.studies.run_folder.version", "holdfast.attacks.no_such"])
+@pytest.mark.parametrize("name", ["os.system", "holdfast.studies.stage_key.version", "holdfast.attacks.no_such"])
 def test_settings_name_functions_of_holdfast_and_no_others(name):
     with pytest.raises(ValueError, match="studies: "):
         function_of(name)

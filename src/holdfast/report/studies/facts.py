@@ -13,7 +13,7 @@ from holdfast.report.wording import NBSP, attack_title, listing, plain
 from holdfast.studies.reproduce.rules import Scale, Settled
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import Study, studies
-from holdfast.studies.run_folder import versions
+from holdfast.studies.stage_key import versions
 
 MEANT = {
     "smoke": "This run proves that every figure can be computed, and nothing else. Small networks were trained for "

@@ -22,7 +22,7 @@ from holdfast.report.studies.pictures import picture_of
 from holdfast.report.studies.summary import summary
 from holdfast.studies.reproduce.quantities import Estimate
 from holdfast.studies.reproduce.run import Reproduction
-from holdfast.studies.run_folder import versions
+from holdfast.studies.stage_key import versions
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -11,7 +11,7 @@ from holdfast.report.studies.forest import worded
 from holdfast.report.studies.names import in_words, look, sentence
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import PAPERS
-from holdfast.studies.run_folder import versions
+from holdfast.studies.stage_key import versions
 
 FILE = "verdicts.html"
 SECTIONS = (

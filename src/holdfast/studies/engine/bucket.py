@@ -17,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.studies.atomic import atomic
 from holdfast.studies.manifest import RECORD
-from holdfast.studies.run_folder import atomic
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

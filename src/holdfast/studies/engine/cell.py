@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from holdfast.studies.engine.kind import kind_of
-from holdfast.studies.run_folder import stage_key
+from holdfast.studies.stage_key import stage_key
 
 SHOWN = 16  # digits of a key that make the name of a file
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from holdfast.studies.atomic import atomic
 from holdfast.studies.engine import Cell, Outcome, Store, execute
 from holdfast.studies.engine.cell import in_order
 from holdfast.studies.reproduce.claim import claims
@@ -17,7 +18,6 @@ from holdfast.studies.reproduce.plan import Part, plan, tables
 from holdfast.studies.reproduce.rules import PRESETS
 from holdfast.studies.reproduce.study import Study
 from holdfast.studies.reproduce.verdict import Judgement, judge
-from holdfast.studies.run_folder import atomic
 
 if TYPE_CHECKING:
     from pandas import DataFrame

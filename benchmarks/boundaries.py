@@ -25,6 +25,7 @@ DATA = Path(os.environ.get("HOLDFAST_DATA", HERE.parents[1] / "shared" / "data")
 RADII = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of Foolbox's projected gradients
 CONSTANTS, CW_STEPS, PGD_STEPS = 9, 50, 25  # 9 * 50 + 6 * 25 = 600 gradients for one image
 ROUNDS = 2  # of the comparison of speed; a round of Foolbox takes minutes
+DEFAULT, PATIENT = 300, 2000  # gradients of a search on a small network
 FAST = 60  # gradients of the first two searches alone, for the comparison of speed
 
 
@@ -34,22 +35,22 @@ def run() -> list[dict[str, Any]]:
 
 
 def exactness(images: int = 24) -> Iterator[dict[str, Any]]:
-    """Distance found over the exact distance, on small ReLU networks with random weights."""
+    """Largest distance found over the exact distance, on small ReLU networks with random weights."""
     for dims, hidden, depth, classes in ((2, 8, 1, 3), (3, 8, 2, 3), (6, 12, 1, 4), (10, 8, 2, 5)):
-        ratios = []
+        ratios: dict[int, list[Tensor]] = {DEFAULT: [], PATIENT: []}
         for seed in range(3):
             network = _random_network(dims, hidden, depth, classes, seed)
             generator = torch.Generator().manual_seed(seed)
             x = torch.rand(images // 3, dims, generator=generator, dtype=torch.float64)
             exact, _ = attacks.exact_boundary(network, x)
-            found = attacks.nearest_boundary(Ensemble.from_networks(network), x, tolerance=1e-7)
-            ratios.append((found.distance / exact)[torch.isfinite(exact)])
-        ratios = torch.cat(ratios).nan_to_num(nan=torch.inf)
-        detail = (
-            f"{len(ratios)} images; within 0.1 % {(ratios < 1.001).double().mean():.0%}, largest {ratios.max():.4f}"
-        )
-        name = f"l2 distance found over exact, median: {dims} inputs, {depth} x {hidden} units, {classes} classes"
-        yield entry(name, ratios.median().item(), 1.001, "at_most", detail)
+            for steps, found in ratios.items():
+                boundary = attacks.nearest_boundary(Ensemble.from_networks(network), x, tolerance=1e-7, steps=steps)
+                found.append((boundary.distance / exact)[torch.isfinite(exact)].nan_to_num(nan=torch.inf))
+        quick, patient = (torch.cat(found) for found in ratios.values())
+        detail = f"{len(quick)} images, {PATIENT} gradients; with {DEFAULT}, the default, "
+        detail += f"{(quick < 1.001).double().mean():.0%} of them within 0.1 %, largest {quick.max():.4f}"
+        name = f"l2 distance found over exact, largest: {dims} inputs, {depth} x {hidden} units, {classes} classes"
+        yield entry(name, patient.max().item(), 1.001, "at_most", detail)
 
 
 def against_foolbox(images: int = 24) -> Iterator[dict[str, Any]]:

@@ -57,7 +57,7 @@ def main() -> None:
     parts = [INTRODUCTION, "## Images", counts(studies)]
     if localised:
         parts += ["## Does BIG point at the object better than the others?", condition(localised), verdicts(localised)]
-        parts += [FACTORS, factors(localised), SHEETS]
+        parts += [FACTORS, factors(localised, studies), SHEETS]
         parts += [part for name, values in localised.items() for part in localisation(name, values)]
         parts += [removal(localised)]
     parts += ["## Alignment: a method and its boundary variant", ALIGNMENT, robust(studies), alignment(studies)]
@@ -117,21 +117,26 @@ mask is above that of IG from black, SmoothGrad and noise. Plainly: {"; ".join(s
     return paragraph(text)
 
 
-def factors(localised: dict[str, Any]) -> str:
-    """The energy, by the factor and by where gradients are taken."""
+def factors(localised: dict[str, Any], studies: dict[str, Any]) -> str:
+    """The energy, by the factor and by where gradients are taken; how close BIG is to the squared gradient."""
     rows = []
     for name, s in localised.items():
         means = {r["explanation"]: r["mean"] for r in s["localisation"] if r["score"] == "energy_game"}
         rows += [(name, factor, *(means[method] for method in methods)) for factor, methods in BY_FACTOR.items()]
     alike = [(black, boundary) for _, factor, black, boundary, _ in rows if factor != "its own"]
     ahead = sum(boundary > black for black, boundary in alike)
+    near = {
+        name: row["median"]
+        for name, s in studies.items()
+        for row in s["alignment"]
+        if (row["first"], row["second"], row["distance"]) == ("BIG", "saliency squared", "cosine")
+    }
+    here, least = [near[name] for name in localised], min(near, key=near.get)
     text = f"""With the same factor, gradients on the way from the boundary have more energy in the region than those on
-the way from black in {ahead} of {len(alike)} rows."""
-    return (
-        paragraph(text)
-        + "\n\n"
-        + table(("network", "factor", "way from black", "way from the boundary", "at the image"), rows)
-    )
+the way from black in {ahead} of {len(alike)} rows. BIG and the squared gradient have median cosines of {min(here):.3f}
+to {max(here):.3f} on these networks; of all networks the least is {near[least]:.3f}, on {least}."""
+    head = ("network", "factor", "way from black", "way from the boundary", "at the image")
+    return f"{paragraph(text)}\n\n{table(head, rows)}"
 
 
 def verdicts(localised: dict[str, Any]) -> str:

@@ -131,7 +131,9 @@ def nearest_boundary(
         y: labels `[B]`; images that are classified otherwise are flagged and not searched. None: the decisions.
         norm: "l2" or "linf".
         lower, upper: valid pixel values: numbers, or one number per channel.
-        steps: gradients of the network that all searches together may take for one image.
+        steps: gradients of the network that all searches together may take for one image. On small ReLU networks 2,000
+            found the exact distance to 0.1 % for all of 64 images, the default for 63 (`python -m benchmarks
+            boundaries`, beside `exact_boundary`).
         seconds: after so long no new gradient is begun, whatever is left of `steps`; what was found until then counts.
             Carlini-Wagner, once begun, takes its share to the end. None for no limit. With a limit the points depend
             on the machine.

@@ -69,7 +69,8 @@ def test_a_disk_that_fills_up(tmp_path, undisturbed, jobs, say):
         assert f"the disk of {disk}/run is full" in found["error"]
         assert "Free some room, then give the same command again." in found["error"]
         assert found["states"] == ["whole"]  # what has a record is whole
-        assert found["halves"] == []
+        if jobs == 1:  # of two, the other is ended while it writes; what it leaves has no record and is cleared by gc
+            assert found["halves"] == []
     assert 0 < first["finished"] < second["finished"] < 60
     assert last["states"] == ["computed", "reused"]
     check(Store(whole), study(), undisturbed)

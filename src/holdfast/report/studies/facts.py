@@ -28,8 +28,8 @@ MEANT = {
 def command(found: Reproduction, chosen: Sequence[Study], preset: str = "") -> str:
     """What runs some of the studies again, with the panels that were asked for alone."""
     whole = studies()
-    part = [s for s in chosen if s.id in whole and len(s.panels) < len(whole[s.id].panels)]
-    titles = dict.fromkeys(panel.title for study in part for panel in study.panels)
+    in_part = any(s.id in whole and len(s.panels) < len(whole[s.id].panels) for s in chosen)
+    titles = dict.fromkeys(panel.title for study in chosen for panel in study.panels) if in_part else ()
     words = ["holdfast reproduce", *(s.id for s in chosen), *(["--preset", preset] if preset else [])]
     return " ".join([*words, "--scale", found.scale, *(f"--panel {shlex.quote(title)}" for title in titles)])
 

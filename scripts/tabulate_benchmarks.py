@@ -1,9 +1,12 @@
 """Write docs/measured.md: every figure of benchmarks/results, with its bound, as it was last measured."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HOME))
 RESULTS, PAGE = HOME / "benchmarks" / "results", HOME / "docs" / "measured.md"
 INTRODUCTION = """# Measured
 
@@ -30,9 +33,10 @@ def main() -> None:
     for file in sorted(RESULTS.glob("*.json")):
         entries = json.loads(file.read_text(encoding="utf-8"))
         held = sum(e["holds"] for e in entries)
-        parts.append(
-            f"\n## {file.stem.replace('_', ' ')}: {held} of {len(entries)} hold\n\n" + "\n".join(table(entries))
-        )
+        parts.append(f"\n## {file.stem.replace('_', ' ')}: {held} of {len(entries)} hold\n")
+        if note := getattr(importlib.import_module(f"benchmarks.{file.stem}"), "NOTE", ""):
+            parts.append(note + "\n")
+        parts.append("\n".join(table(entries)))
     PAGE.write_text("\n".join(parts) + "\n", encoding="utf-8")
     print(f"wrote {PAGE.relative_to(HOME)}")
 

@@ -28,8 +28,10 @@ RUNS = {  # record of a long run: what it is of, and the accuracy on the log pre
     "fashion-mnist": ("fashion-mnist: fc2 512", 0.88),
     "mnist-conv": ("mnist, the first 1,000 training images: conv 16", 0.9),
 }
-NOTE = """Two bounds are out of reach of any program on one core: the bare products of a float32 gradient already take 0.85
-of Pyro's time, and the bare products of a stack of 16 half-moons cells as long as its whole gradient does here."""
+NOTE = """\
+Two bounds are out of reach of any program on one core: the bare products of a float32 gradient already take
+0.85 of Pyro's time, and the bare products of a stack of 16 half-moons cells as long as its whole gradient does
+here."""
 ROWS = 2000  # of a block of images
 CELLS = 16
 STEPS = 16  # of the trajectory that is timed; real ones have 40 to 120

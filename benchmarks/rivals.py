@@ -26,9 +26,11 @@ from holdfast.diagnostics.shifts import blurred, noisy, rotated
 from holdfast.ensemble import Ensemble
 
 FAMILY, DRAWS, MEMBERS = "rivals", 30, 5
-NOTE = """Averages of trained networks (ensembles, dropout, SWAG) predict better than one network. Posteriors with a
-Gaussian prior at temperature 1 do not, by whatever method: HMC, which comes nearest to the true one, no more than the others. As
-has been seen before (Wenzel et al. 2020, arXiv:2002.02405); they are less certain, most of all on shifted images."""
+NOTE = """\
+Averages of trained networks (ensembles, dropout, SWAG) predict better than one network. Posteriors with a
+Gaussian prior at temperature 1 do not, by whatever method: HMC, which comes nearest to the true one, no more
+than the others. As has been seen before (Wenzel et al. 2020, arXiv:2002.02405); they are less certain, most of
+all on shifted images."""
 METHODS: dict[str, tuple[Callable[..., Ensemble], dict[str, Any]]] = {
     "sgd": (inference.sgd, {}),
     "deep_ensemble": (inference.deep_ensemble, {"members": MEMBERS}),

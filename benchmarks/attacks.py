@@ -49,13 +49,13 @@ PUBLISHED = (
 QUERIES, CLASSES = 1000, 3
 NOTE = """\
 The target map's bound is missed for LRP, and not for want of search: ten starts of 500 steps, seventeen times
-the work, add 0.003 to the correlation for epsilon-LRP, nothing for gamma and alpha-beta, 0.002 for epsilon-
-gamma-box (fc2, 16 images). Epsilon, gamma and alpha-beta maps carry the factor x: where MNIST is black a pixel
-can get to 0.1 at most, and its relevance grows no faster, wherever the target has its strokes. Gamma and alpha-
-beta maps hardly depend on the class (the rows "map of another class"), so there is little in them for an attack
-to turn. Gradient maps have no such factor, and meet the bound. Top-k attacks lower the k-LRP in all rows
-further than random noise and than the published direction, along the map's sign. Rows that say so were measured
-with nine target classes instead of three."""
+the work, add 0.003 to the correlation for epsilon-LRP, nothing for gamma and alpha-beta, 0.002 for
+epsilon-gamma-box (fc2, 16 images). Epsilon, gamma and alpha-beta maps carry the factor x: where MNIST is black
+a pixel can get to 0.1 at most, and its relevance grows no faster, wherever the target has its strokes. Gamma
+and alpha-beta maps hardly depend on the class (the rows "map of another class"), so there is little in them for
+an attack to turn. Gradient maps have no such factor, and meet the bound. Top-k attacks lower the k-LRP in all
+rows further than random noise and than the published direction, along the map's sign. Rows that say so were
+measured with nine target classes instead of three."""
 TOP = (5, 20)  # k of the k-LRP that explanation attacks lower, in percent of the pixels
 
 

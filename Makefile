@@ -25,6 +25,8 @@ oracles: .venv/oracles
 .venv/oracles: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'zennit==0.5.1' 'captum==0.9.0' 'torchattacks==3.5.1' \
 		'foolbox==3.3.4' eagerpy GitPython gitdb smmap 'pyro-ppl==1.9.2' pyro-api opt_einsum
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt 'jax==0.10.2' 'numpyro==0.22.0' \
+		'blackjax==1.7.1'
 	touch $@
 
 # Debian's SLURM, for root: then `make test` starts one of one node, in a temporary folder.

@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import math
+import platform
 import statistics
 import subprocess
 import sys
@@ -91,6 +92,17 @@ def entry(name: str, value: float, bound: float, kind: Kind, detail: str = "") -
     value, bound = float(value), float(bound)
     holds = math.isfinite(value) and (value <= bound if kind == "at_most" else value >= bound)
     return {"name": name, "value": value, "bound": bound, "kind": kind, "holds": holds, "detail": detail}
+
+
+def processor() -> str:
+    """The processor's name, with what it has for wide and for bfloat16 products, as far as the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if unit in said.get("flags", "").split()]
+    return f"{said.get('model name', platform.machine())} ({', '.join(units) or 'no wide units known'})"
 
 
 def peak_memory(target: str, *arguments: Any, timeout: float = 600) -> Memory:

@@ -15,14 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from benchmarks.__main__ import RESULTS, show, write
 from benchmarks.hmc_runs import RECORDS
 from benchmarks.measure import entry
+from benchmarks.predictions import SHIFTS, predicted
 from holdfast import data, inference, machine, networks
-from holdfast.diagnostics.predictions import predictive_figures
-from holdfast.diagnostics.shifts import blurred, noisy, rotated
 from holdfast.ensemble import Ensemble
 
 FAMILY, DRAWS, MEMBERS = "rivals", 30, 5
@@ -42,14 +39,14 @@ METHODS: dict[str, tuple[Callable[..., Ensemble], dict[str, Any]]] = {
     "mean_field": (inference.mean_field, {"draws": DRAWS}),
     "low_rank": (inference.low_rank, {"draws": DRAWS}),
 }
-SHIFTS = {"rotated": rotated, "noisy": noisy, "blurred": blurred}
 
 
 def measure(row: str) -> dict[str, Any]:
     """What one method reaches."""
     if row == "hmc":
         record = json.loads((RECORDS / "mnist.json").read_text(encoding="utf-8"))
-        return {"accuracy": record["accuracy"], "nll": record["nll"], "draws": record["draws"]}
+        own = record.get("predictions", {"accuracy": record["accuracy"], "nll": record["nll"]})
+        return own | {"draws": record["draws"], "warnings": record["warnings"]}
     method, given = METHODS[row]
     dataset = data.load("mnist", download=False)
     x = dataset.train.images
@@ -58,12 +55,8 @@ def measure(row: str) -> dict[str, Any]:
     begun = time.process_time()
     ensemble = method(network, dataset.train, seed=0, **given)
     seconds = time.process_time() - begun
-    logits = lambda images: torch.cat([ensemble[s].logits(images) for s in range(len(ensemble))])
-    found = predictive_figures(logits(dataset.test.images), dataset.test.labels, None)
-    for name, shift in SHIFTS.items():
-        found[name] = predictive_figures(logits(shift(dataset.test.images)), dataset.test.labels, None)["entropy"]
     warnings = list(ensemble.diagnostics.warnings) if ensemble.diagnostics else []
-    return found | {"draws": len(ensemble), "cpu_seconds": seconds, "warnings": warnings}
+    return predicted(ensemble, dataset) | {"draws": len(ensemble), "cpu_seconds": seconds, "warnings": warnings}
 
 
 def as_entry(row: str, found: dict[str, Any], bound: float) -> dict[str, Any]:
@@ -72,8 +65,10 @@ def as_entry(row: str, found: dict[str, Any], bound: float) -> dict[str, Any]:
     if "brier" in found:
         shifted = ", ".join(f"{name} {found[name]:.2f}" for name in SHIFTS)
         detail += f", Brier {found['brier']:.4f}, calibration error {found['ece']:.4f}; "
-        detail += f"entropy {found['entropy']:.2f}, {shifted}; {found['cpu_seconds']:.0f} CPU seconds"
-        detail += "".join(f"; {warning}" for warning in found["warnings"])
+        detail += f"entropy {found['entropy']:.2f}, {shifted}"
+    if "cpu_seconds" in found:
+        detail += f"; {found['cpu_seconds']:.0f} CPU seconds"
+    detail += "".join(f"; {warning}" for warning in found.get("warnings", ()))
     name = f"mnist: fc2 512 by {row}, negative log likelihood"
     return entry(name, found["nll"], bound, "at_most", detail) | {"row": row, "figures": found}
 

@@ -11,6 +11,7 @@ HOME = Path(__file__).resolve().parents[1]
 SCALES = ("paper", "laptop", "smoke")
 START = "<!-- claims: written by scripts/headline_numbers.py from docs/results, never by hand -->"
 END = "<!-- end of claims -->"
+LONG = 300  # letters of a command that a README can bear
 BEFORE = "## Install"  # a README without markers gets them above this
 
 
@@ -39,6 +40,9 @@ def section(results: Path) -> str:
     found = json.loads((results / "claims.json").read_text(encoding="utf-8"))
     manifest = json.loads((results / "manifest.json").read_text(encoding="utf-8"))
     scale = manifest["scale"]
+    commands = [run["again"] for run in manifest["runs"]]
+    many = f"[the command{'s' if len(commands) > 1 else ''} in its manifest](docs/results/{results.name}/manifest.json)"
+    again = f"`{commands[0]}`" if len(commands) == 1 and len(commands[0]) < LONG else many
     smoke = " This scale proves that everything runs, not what it shows." if results.name == "smoke" else ""
     lines = [
         START, "", "## The papers' claims, tried", "", f"{found['headline']}{smoke}", "",
@@ -46,7 +50,7 @@ def section(results: Path) -> str:
         *map(row, found["claims"]), "",
         f"Scale `{results.name}`: {scale['points']} test images, {len(scale['seeds'])} training seed"
         f"{'s' if len(scale['seeds']) > 1 else ''}. The first number of each claim, with its 95 % interval; "
-        f"[all of them](docs/results/{results.name}), again by `{manifest['again']}`.", "", END,
+        f"[all of them](docs/results/{results.name}), again by {again}.", "", END,
     ]  # fmt: skip
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -110,6 +111,23 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
         ensemble(2).save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["bank.safetensors"]
+
+
+def test_data_are_those_of_the_inference_where_nobody_says_otherwise(tmp_path):
+    inferred = replace(ensemble(), diagnostics=replace(SAID, settings={"data": {"images": 60, "sha256": "abc"}}))
+    for given, said in ((None, {"images": 60, "sha256": "abc"}), ({"name": "mnist"}, {"name": "mnist"})):
+        path = inferred.save(tmp_path / "bank.safetensors", data=given)
+        assert bank_file.header_of("test", path, bank_file.open_file("test", path))[0]["data"] == said
+
+
+def test_where_a_bank_cannot_lie(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Ensemble.save: there is no folder .*missing for x; make it first"):
+        ensemble().save(tmp_path / "missing" / "x")
+    with pytest.raises(IsADirectoryError, match=r"Ensemble.save: .* is a folder; name a file in it, such as"):
+        ensemble().save(tmp_path)
+    with pytest.raises(TypeError, match=r"Ensemble.save: data must be a dict such as {'name': .*, got 'mnist'"):
+        ensemble().save(tmp_path / "x", data="mnist")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_networks_are_named(tmp_path):

@@ -24,6 +24,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from holdfast.chosen_draws import makes_sense
+
 ENTRY = "holdfast"
 KEYS = {"manifest", "diagnostics", "checksum"}
 SCHEMA = 1  # of what is written; all up to it are read, and files without one
@@ -46,11 +48,18 @@ def manifest_of(
         network: the architecture; where a factory of `holdfast.networks` made it, `recipe` builds it again.
         weights: stacks `[S, ...]`.
         diagnostics: of the inference method, as a dict.
-        data: what the weights were inferred from, such as `{"name": ..., "checksum": ...}`.
+        data: what the weights were inferred from, such as `{"name": ..., "checksum": ...}`; None for what the
+            diagnostics say.
     """
     import holdfast
 
+    if data is not None and not isinstance(data, Mapping):
+        raise TypeError(
+            f"Ensemble.save: data must be a dict such as {{'name': dataset.name, 'checksum': dataset.checksum}}, got "
+            f"{data!r:.80}."
+        )
     settings = (diagnostics or {}).get("settings", {})
+    told = settings.get("data")  # inference methods say which images and labels they were given
     first = next(iter(weights.values()))
     return {
         "schema": SCHEMA,
@@ -60,7 +69,7 @@ def manifest_of(
             "parameters": sum(p.numel() for p in network.parameters()),
         },
         "prior": settings.get("prior"),
-        "data": dict(data) if data else None,
+        "data": dict(data) if data else dict(told) if isinstance(told, Mapping) else None,
         "sampler": (diagnostics or {}).get("method"),
         "seed": settings.get("seed"),
         "chains": settings.get("chains"),
@@ -95,6 +104,12 @@ def write(
 ) -> Path:
     """Write a bank whole or not at all: nothing is left behind where the disk is full."""
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"Ensemble.save: {path} is a folder; name a file in it, such as {path / 'draws.safetensors'}."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Ensemble.save: there is no folder {path.parent} for {path.name}; make it first.")
     found = json.loads(json.dumps({"manifest": manifest, "diagnostics": diagnostics}))  # as it will be read
     checksum = _header_checksum(found, {k: tuple(v.shape) for k, v in weights.items()})
     header = {ENTRY: json.dumps({**found, "checksum": checksum}, sort_keys=True)}
@@ -172,6 +187,9 @@ def _check_types(manifest: Mapping[str, Any], diagnostics: Mapping[str, Any] | N
         wrong.append("checksums")
     if not wrong and not all(isinstance(curve, list) for curve in history.values()):
         wrong.append("history")
+    chosen = ((diagnostics or {}).get("settings") or {}).get("chosen") if not wrong else None
+    if chosen is not None and not makes_sense(chosen):
+        wrong.append("chosen")
     if not wrong and diagnostics is not None and not {"method"} <= diagnostics.keys() <= DIAGNOSTICS.keys():
         wrong.append("diagnostics")
     if wrong:

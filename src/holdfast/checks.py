@@ -70,6 +70,18 @@ def check_count(call: str, name: str, value: int, low: int = 1, high: int = 1_00
     check_range(call, name, value, low, high)
 
 
+def check_kind(call: str, name: str, value: object, kind: type) -> None:
+    """An argument must be of a class of settings, such as `Training`.
+
+    >>> check_kind("call", "count", "4", int)
+    Traceback (most recent call last):
+    TypeError: call: count must be an int(...), got '4'.
+    """
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0].lower() in "aeiou" else "a"
+        raise TypeError(f"{call}: {name} must be {article} {kind.__name__}(...), got {value!r:.80}.")
+
+
 def check_seed(call: str, seed: int) -> None:
     """A seed is a whole number of 64 bits, which may be negative: what `torch.Generator` takes."""
     check_count(call, "seed", seed, -(2**63), 2**63 - 1)

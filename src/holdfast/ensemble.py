@@ -22,6 +22,7 @@ from torch.func import functional_call
 
 from holdfast import bank_file
 from holdfast.checks import check_images, check_memory
+from holdfast.chosen_draws import places_of, said_of
 from holdfast.tiles import MEMORY, Tile, Walk, activation_bytes, tiles
 
 Objective = Callable[[Tensor, slice], Tensor]  # (logits [S, b, C], which images) -> one value per image [b]
@@ -35,7 +36,7 @@ class Diagnostics:
         method: the name of the inference method.
         settings: every setting that the result depends on, the seed included.
         summary: named figures (final loss, convergence, acceptance, ...).
-        history: named curves, one value per epoch or draw.
+        history: named curves, one value per epoch; those of `chosen_draws.CURVES_OF_DRAWS` one per draw.
         warnings: sentences that a reader must see beside the result.
     """
 
@@ -104,10 +105,13 @@ class Ensemble:
         return len(next(iter(self.weights.values())))
 
     def __getitem__(self, draws: int | slice | Sequence[int]) -> "Ensemble":
-        """The ensemble of some of the draws."""
-        if isinstance(draws, int):
-            draws = [range(len(self))[draws]]
-        return replace(self, weights={k: v[draws] for k, v in self.weights.items()})
+        """The ensemble of some of the draws. Its diagnostics are theirs, see `holdfast.chosen_draws`: it is of several
+        chains only where it holds equally many draws of each, in their order.
+        """
+        places = places_of("Ensemble", draws, len(self))
+        draws = draws if isinstance(draws, slice) else places  # a slice is a view, a list a copy
+        said = said_of(self.diagnostics, places, len(self))
+        return replace(self, weights={k: v[draws] for k, v in self.weights.items()}, diagnostics=said)
 
     @property
     def device(self) -> torch.device:
@@ -234,7 +238,8 @@ class Ensemble:
 
         Args:
             path: where to; the file appears only when it is whole.
-            data: what the weights were inferred from, such as `{"name": data.name, "checksum": data.checksum}`.
+            data: what the weights were inferred from, such as `{"name": data.name, "checksum": data.checksum}`; None
+                for what the diagnostics say: inference methods note the number and the sha256 of their images.
         """
         found = asdict(self.diagnostics) if self.diagnostics else None
         return bank_file.write(

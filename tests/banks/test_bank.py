@@ -37,6 +37,14 @@ def test_one_file(tmp_path):
         bank[5]
     with pytest.raises(ValueError, match=r"names none of the 5 draws"):
         bank.ensemble(slice(7, 9))
+    with pytest.raises(
+        TypeError, match=r"Bank: expected the number of one draw, got slice\(0, 2, None\); bank\.ensemble"
+    ):
+        bank[0:2]
+    with pytest.raises(
+        TypeError, match=r"Bank\.ensemble: expected a slice or a list of draws, got 3; bank\[3\] is one"
+    ):
+        bank.ensemble(3)
 
 
 def test_the_manifest_is_enough_to_build_the_network(tmp_path):
@@ -58,6 +66,9 @@ def test_several_files_follow_one_another(tmp_path):
     assert not bank.diagnostics.summary
     assert bank.diagnostics.warnings == ["short"]
     assert all(same(bank[i], parts[i // 2][i % 2]) for i in range(6))
+    assert all(torch.equal(v, bank[-1].weights[k][0]) for k, v in bank.state(-1).items())  # of the last file
+    with pytest.raises(IndexError, match=r"Bank\.state: draw 99 of a bank of 6; draws are 0 to 5"):
+        bank.state(99)
     assert same(Bank.open([tmp_path / "chain-02.safetensors"], NETWORK).ensemble(), parts[2])
 
 

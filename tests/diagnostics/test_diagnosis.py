@@ -224,6 +224,45 @@ def test_notes_and_errors():
         Probe(Budget("linf", (0.1, 0.2)))
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (
+            {"ensembles": {"e": NETWORK}},
+            TypeError,
+            r"ensembles\['e'\] must be an Ensemble, got .*; use Ensemble.from_net",
+        ),
+        (
+            {"ensembles": [posterior(None, 4)]},
+            TypeError,
+            r"ensembles must be a dict such as {'hmc': ensemble}, got list",
+        ),
+        ({"reference": 3}, TypeError, "reference must be an Ensemble or a name, got int"),
+        ({"probe": {}}, TypeError, r"probe must be a Probe\(...\), got {}"),
+        ({"points": "4"}, TypeError, "points must be a whole number, got '4'"),
+        ({"images": 0}, ValueError, r"images must lie in \[1, "),
+        ({"most": 1.5}, TypeError, "most must be a whole number, got 1.5"),
+        ({"seed": "0"}, TypeError, "seed must be a whole number, got '0'"),
+        ({"data": DATA.images}, TypeError, "data must be a Split such as dataset.test, got Tensor"),
+        ({"data": Split(DATA.images, DATA.labels + 1)}, ValueError, r"labels must lie in 0..2 for 3 classes"),
+        (
+            {"reference": Ensemble.from_networks(fc2((1, 5, 5), 4, width=6))},
+            ValueError,
+            r"the same classes, ensembles\['e'\] has 3, reference has 4; diagnose them one by one",
+        ),
+        (
+            {"ensembles": {"e": posterior(None, 4), "f": Ensemble.from_networks(fc2((1, 5, 5), 4, width=6))}},
+            ValueError,
+            r"ensembles\['e'\] has 3, ensembles\['f'\] has 4",
+        ),
+    ],
+)
+def test_arguments_of_another_kind_are_one_clear_error(change, error, words):
+    arguments = {"ensembles": {"e": posterior(None, 4)}, "data": DATA, **change}
+    with pytest.raises(error, match=f"diagnostics.diagnose: .*{words}"):
+        diagnose(arguments.pop("ensembles"), arguments.pop("data"), **arguments)
+
+
 def test_what_is_the_same_for_all_draws():
     still, free = posterior(1, 12, repeat=12), posterior(1, 12)
     found = diagnose({"free": free, "still": still}, DATA, points=3, images=9, most=5)

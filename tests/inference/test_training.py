@@ -7,6 +7,7 @@ import torch
 from problems import Residual, blobs
 from torch import nn
 
+from holdfast import bank_file
 from holdfast.budget import Budget
 from holdfast.data import Split
 from holdfast.inference import (
@@ -22,6 +23,7 @@ from holdfast.inference import (
     sghmc,
     swag,
 )
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.seeds import stream
 from holdfast.inference.training import batches
 from holdfast.networks import fc2
@@ -86,6 +88,20 @@ def test_results_are_ready_for_use(method):
     assert torch.isfinite(ensemble.logits(data.images)).all()
     assert ensemble.diagnostics.settings["seed"] == 0
     assert ensemble.diagnostics.settings["epochs"] == 2
+
+
+@every_method
+def test_a_bank_says_which_images_it_was_inferred_from(method, tmp_path):
+    data = blobs()
+    told = method(fc2((4,), 3, width=8), data, seed=0, training=SHORT)
+    other = method(fc2((4,), 3, width=8), Split(data.images, data.labels.flip(0)), seed=0, training=SHORT)
+    manifests = []
+    for ensemble in (told, other):
+        path = ensemble.save(tmp_path / "bank.safetensors")
+        manifests.append(bank_file.header_of("test", path, bank_file.open_file("test", path))[0])
+    assert manifests[0]["data"] == told.diagnostics.settings["data"] == data_of(data)
+    assert manifests[0]["data"]["images"] == manifests[1]["data"]["images"] == 240
+    assert manifests[0]["data"]["sha256"] != manifests[1]["data"]["sha256"]
 
 
 @every_method
@@ -169,3 +185,34 @@ def test_a_loss_that_is_no_number_says_where_and_what_to_try(method):
     wild = Training(epochs=40, batch_size=50, learning_rate=1e20, optimiser="sgd")
     with pytest.raises(FloatingPointError, match=r"the loss was (nan|inf) in epoch \d+, step \d+; try a learning rate"):
         method(fc2((4,), 3, width=8), blobs(), seed=0, training=wild)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_of_another_kind_are_one_clear_error(method):
+    with pytest.raises(TypeError, match=r"inference\.\w+: (training|start) must be a Training\(...\), got 3\."):
+        METHODS[method](fc2((4,), 3, width=8), blobs(60), seed=0, training=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"start": {}}, TypeError, r"inference.mean_field: start must be a Start\(...\), got {}\."),
+        ({"training": {}}, TypeError, r"inference.mean_field: training must be a Training\(...\), got {}\."),
+        (
+            {"temperature": float("inf")},
+            ValueError,
+            "mean_field: temperature must be finite, got inf; 1 is Bayes' rule",
+        ),
+        ({"temperature": float("nan")}, ValueError, r"mean_field: temperature must lie in \(0, inf\], got nan"),
+    ],
+)
+def test_settings_of_variational_fits(change, error, words):
+    with pytest.raises(error, match=words):
+        mean_field(fc2((4,), 3, width=8), blobs(60), seed=0, **change)
+
+
+def test_a_path_and_a_collection_of_another_kind():
+    with pytest.raises(TypeError, match=r"inference.sghmc: path must be a Path\(...\), got None\."):
+        sghmc(fc2((4,), 3, width=8), blobs(60), seed=0, path=None)
+    with pytest.raises(TypeError, match=r"inference.swag: collection must be a Training\(...\), got 3\."):
+        swag(fc2((4,), 3, width=8), blobs(60), seed=0, collection=3)

@@ -5,13 +5,8 @@ import warnings
 
 import pytest
 import torch
-from torch import nn
+from logistic_posterior import our_draws, ours, problem
 from torch.func import functional_call
-
-from holdfast.inference import FanIn
-from holdfast.inference.hmc.coordinates import Coordinates
-from holdfast.inference.hmc.kernel import State, transition, with_slope
-from holdfast.inference.hmc.potential import potential
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +15,6 @@ def pyro():
         warnings.simplefilter("ignore")
         found = pytest.importorskip("pyro", reason="Pyro is not installed; `make oracles` does it")
     return found
-
-
-def problem():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(40, 2, generator=generator, dtype=torch.float64)
-    labels = (x[:, 0] - 0.5 * x[:, 1] + torch.randn(40, generator=generator) > 0).long()
-    network = nn.Linear(2, 2).double()
-    return network, x, labels, FanIn(output=1.0).deviations(network)
 
 
 def model_of(pyro, network, x, labels, scales):
@@ -41,11 +28,6 @@ def model_of(pyro, network, x, labels, scales):
             pyro.sample("labels", pyro.distributions.Categorical(logits=logits), obs=labels)
 
     return model
-
-
-def ours(network, x, labels, scales):
-    coordinates = Coordinates({k: tuple(p.shape) for k, p in network.named_parameters()}, scales)
-    return coordinates, potential(network, coordinates, x[None], labels[None], precision="float64")
 
 
 def test_potential_and_gradient_are_pyros(pyro):
@@ -68,16 +50,7 @@ def test_potential_and_gradient_are_pyros(pyro):
 
 def test_posterior_means_and_deviations_are_pyros(pyro):
     network, x, labels, scales = problem()
-    coordinates, density = ours(network, x, labels, scales)
-    chains = 100
-    state = State(torch.zeros(chains, coordinates.size, dtype=torch.float64), torch.zeros(chains).double())
-    state = with_slope(density, State(state.z, density.nll(state.z)))
-    draws, step = [], torch.full((chains,), 0.25)
-    for number in range(80):
-        state = transition(density, state, range(chains), number, 6 + number % 3, step).state
-        draws.append(state.z)
-    draws = coordinates.parameters(torch.stack(draws[20:]).flatten(0, 1))["weight"]
-
+    draws = our_draws()["weight"]
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pyro.set_rng_seed(0)

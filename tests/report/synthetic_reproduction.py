@@ -83,7 +83,14 @@ def make_claims(study):
 
 
 def make_reproduction(
-    studies=None, scale="smoke", claims=None, presets=("published", "corrected"), images=40, seeds=(0,)
+    studies=None,
+    scale="smoke",
+    claims=None,
+    presets=("published", "corrected"),
+    images=40,
+    seeds=(0,),
+    seed=0,
+    kept=None,
 ):
     """The first study's second panel failed when corrected; the last study's panel was never released."""
     studies = studies or (
@@ -104,9 +111,12 @@ def make_reproduction(
                     missing[name] = FAILED
                     tables[name] = {"resilience": pandas.DataFrame(), "predictions": pandas.DataFrame()}
                 else:
-                    tables[name] = make_tables(study, panel, preset, images=images, seeds=seeds)
+                    tables[name] = make_tables(study, panel, preset, seed, images=images, seeds=seeds)
                 parts.append(Part(study, panel, preset, missing=reason))
     claims = make_claims(studies[0].id) if claims is None else claims
-    judgements = tuple(judge(c, tables) for c in claims)
+    kept = kept.without(studies) if kept else None
+    judgements = tuple(judge(c, tables, kept.findings.get(c.id, ()) if kept else ()) for c in claims)
     times = {s.id: 100.0 * (i + 1) for i, s in enumerate(studies)}
-    return Reproduction(tuple(studies), scale, tuple(presets), tuple(parts), tables, missing, judgements, 812.0, times)
+    return Reproduction(
+        tuple(studies), scale, tuple(presets), tuple(parts), tables, missing, judgements, 812.0, times, kept=kept
+    )

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from synthetic_result import make_result
 
 from holdfast.report.caveats import caveats
 from holdfast.report.headline import headline
 from holdfast.report.view import View
+from synthetic_result import make_result
 
 SETTINGS = {"epsilons": (0.1,), "rules": ("epsilon",), "layers": ("input",), "images": 30, "examples": 1}
 BASE = make_result(**SETTINGS)

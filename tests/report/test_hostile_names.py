@@ -4,9 +4,9 @@ import dataclasses
 from html.parser import HTMLParser
 
 import pytest
-from synthetic_result import TITLES, make_result
 
 from holdfast import report
+from synthetic_result import TITLES, make_result
 
 NAMES = ("deterministic", "mean_field")
 SMALL = {"names": NAMES, "epsilons": (0.1,), "rules": ("epsilon",), "images": 30, "examples": 2}

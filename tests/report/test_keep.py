@@ -69,11 +69,13 @@ def test_means_are_those_of_the_tables(found, kept):
 
 def test_manifest_says_how_it_was_run(found, kept):
     manifest = json.loads((kept / "manifest.json").read_text())
-    assert manifest["again"] == "holdfast reproduce BE-F3 --scale smoke --panel MNIST"
-    assert manifest["studies"]["BE-F3"]["seconds"] == found.times["BE-F3"]
-    assert {"torch", "numpy", "python", "holdfast"} <= set(manifest["versions"])
+    (run,) = manifest["runs"]
+    assert run["again"] == "holdfast reproduce BE-F3 --scale smoke --panel MNIST"
+    assert run["studies"]["BE-F3"]["seconds"] == found.times["BE-F3"]
+    assert set(run["studies"]["BE-F3"]["panels"]) == {"MNIST"}
+    assert {"torch", "numpy", "python", "holdfast"} <= set(run["versions"])
+    assert "cores" in run["machine"]
     assert manifest["scale"]["seeds"] == [0]
-    assert "cores" in manifest["machine"]
 
 
 def test_links_of_the_kept_page_lead_somewhere(kept):
@@ -139,3 +141,15 @@ def test_the_numbers_of_this_readme_are_those_that_are_kept(headline_numbers):
         assert headline_numbers["START"] not in readme
     else:
         assert headline_numbers["section"](results) in readme
+
+
+def test_the_heaviest_drawings_are_left_to_the_page_where_all_are_too_many(found, tmp_path, monkeypatch):
+    whole = report.keep_results(found, tmp_path / "whole")
+    weights = {f.name: sum(d.stat().st_size for d in f.iterdir()) for f in (whole / "figures").iterdir()}
+    heaviest = max(weights, key=weights.get)
+    size = sum(f.stat().st_size for f in whole.rglob("*") if f.is_file())
+    monkeypatch.setattr("holdfast.report.studies.keep.LIMIT", size - 1)
+    with pytest.warns(UserWarning, match=f"drawings of {heaviest} are in the page alone"):
+        lighter = report.keep_results(found, tmp_path / "lighter")
+    assert {f.name for f in (lighter / "figures").iterdir()} == set(weights) - {heaviest}
+    assert (lighter / "verdicts.html").read_bytes() == (whole / "verdicts.html").read_bytes()

@@ -10,12 +10,12 @@ import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic_result import TITLES, make_result
 
 from holdfast import report
 from holdfast.ensemble import Diagnostics
 from holdfast.report.gallery import examples
 from holdfast.report.view import View
+from synthetic_result import TITLES, make_result
 
 PAIR = ("deterministic", "mean_field")
 SMALL = {"names": PAIR, "epsilons": (0.1,), "rules": ("epsilon",), "layers": ("input",), "images": 30, "examples": 2}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from synthetic_result import CLASSES, TITLES, make_result
 
 from holdfast import report
+from synthetic_result import CLASSES, TITLES, make_result
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 KEPT = Path(__file__).resolve().parents[2] / "runs" / "screenshots"

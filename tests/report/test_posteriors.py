@@ -6,7 +6,6 @@ import re
 import pandas
 import pytest
 import torch
-from synthetic_result import make_result
 
 from holdfast import report
 from holdfast.data import Split
@@ -17,6 +16,7 @@ from holdfast.report import posteriors
 from holdfast.report.figures import mixing
 from holdfast.report.headline import headline
 from holdfast.report.view import View
+from synthetic_result import make_result
 
 SMALL = {"epsilons": (0.1,), "rules": ("epsilon",), "layers": ("input",), "images": 20, "examples": 1}
 

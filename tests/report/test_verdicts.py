@@ -118,7 +118,7 @@ def test_boxes_of_the_sliders_are_quantiles_of_the_tables(found, page):
     table = found.tables["BE-F3", "MNIST", "corrected"]["resilience"]
     data = data_of(page, "be-f3")
     assert data["sizes"] == [1, 3, 1]  # draws, k, epsilon
-    marks = marks_of(data, "be-f3_panel0_layer-1_corrected")
+    marks = marks_of(data, "be-f3_mnist_layer-1_corrected")
     for g, rule in enumerate(RULES):
         for t, treatment in enumerate(("adversarial", "hmc", "deep_ensemble", "noise_grad", "smooth_grad", "loud")):
             for place, k in enumerate((10, 20, 40)):
@@ -137,18 +137,18 @@ def test_boxes_of_the_sliders_are_quantiles_of_the_tables(found, page):
 def test_drawings_stand_where_the_sliders_start(page):
     """What matplotlib drew for the figure's own k is what the script would draw from its numbers."""
     text, data = page[0].read_text(encoding="utf-8"), data_of(page, "be-f3")
-    plot = next(p for p in data["plots"] if p["marks"][0]["id"].startswith("be-f3_panel0_layer-1_corrected"))
+    plot = next(p for p in data["plots"] if p["marks"][0]["id"].startswith("be-f3_mnist_layer-1_corrected"))
     mark = next(m for m in plot["marks"] if m["id"].endswith("g0t1"))
-    path = re.search(rf'<g id="{mark["id"]}b"> <path d="([^"]*)"', text)[1]
-    x = sorted({float(v) for v in re.findall(r"[ML] ([\d.]+) [\d.]+", path)})
-    y = sorted({float(v) for v in re.findall(r"[ML] [\d.]+ ([\d.]+)", path)})
+    path = re.search(rf'<g id="{mark["id"]}b">\s*<path d="([^"]*)"', text)[1]
+    x = sorted({float(v) for v in re.findall(r"[ML] ?([\d.]+) [\d.]+", path)})
+    y = sorted({float(v) for v in re.findall(r"[ML] ?[\d.]+ ([\d.]+)", path)})
     expected = [plot["scale"][0] + plot["scale"][1] * mark["values"][1][i] for i in (1, 3)]
     assert np.allclose(x, expected, atol=0.1)
     assert np.allclose(y, [mark["y"] - mark["half"], mark["y"] + mark["half"]], atol=0.1)
 
 
 def test_densities_and_dots_of_the_sliders_are_those_of_the_tables(found, page):
-    ridges = marks_of(data_of(page, "be-f2"), "be-f2_panel0_layer0_published")
+    ridges = marks_of(data_of(page, "be-f2"), "be-f2_mnist_layer0_published")
     assert {len(v) for m in ridges.values() for v in m["values"]} == {GRID}
     assert {
         round(max(max(m["values"][1]) for n, m in ridges.items() if n.startswith(f"d{i}")), 3) for i in range(3)
@@ -156,7 +156,7 @@ def test_densities_and_dots_of_the_sliders_are_those_of_the_tables(found, page):
     tables = found.tables["BE-F4", "MNIST", "published"]
     both = tables["resilience"].merge(tables["predictions"][["treatment", "draws", "image", "softmax_robustness"]])
     own = both[(both.treatment == "hmc") & (both.k == 10) & (both.draws == 50)]
-    marks = marks_of(data_of(page, "be-f4"), "be-f4_panel0_layer-1_published")
+    marks = marks_of(data_of(page, "be-f4"), "be-f4_mnist_layer-1_published")
     assert np.allclose(marks["hmcc"]["values"][0], own[["softmax_robustness", "k_lrp"]], atol=1e-3)
     rho = own[["softmax_robustness", "k_lrp"]].corr("spearman").iloc[0, 1]
     assert f"ρ = {rho:.2f}".replace("-", "−") in marks["hmcr"]["values"][0]
@@ -258,3 +258,37 @@ def test_what_is_not_a_reproduction_is_refused(tmp_path):
     with pytest.raises(TypeError, match=r"report.write_verdicts: expected a Reproduction, got dict"):
         report.write_verdicts({}, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def diagnosed(treatment, **more):
+    row = {"treatment": treatment, "seed": 0, "method": "hmc", "mixing": "ensemble of 2 local chains", "chains": 2.0}
+    row |= {
+        "kept": 20,
+        "distinct": 17,
+        "acceptance": 0.62,
+        "accuracy": 0.981,
+        "robustness": 0.7,
+        "robustness_mcse": 0.004,
+    }
+    row |= {
+        f"{f}_{what}_{n}": 1.23 for f in ("log_probability", "relevance") for what in ("rhat", "ess") for n in (50, 90)
+    }
+    return row | {"said": "", "deviation_over_prior": ""} | more
+
+
+def test_what_draws_say_of_themselves_stands_on_the_page(tmp_path):
+    found = make_reproduction()
+    rows = [
+        diagnosed("hmc", said="Chain 0 was <still> drifting."),
+        diagnosed("deep_ensemble", chains=np.nan, deviation_over_prior="output.weight 0.64"),
+    ]
+    tables = dict(found.tables)
+    for name in (("BE-F3", "MNIST", "corrected"), ("BE-F2", "MNIST", "corrected")):
+        tables[name] = {**tables[name], "posteriors": pandas.DataFrame(rows)}
+    page = Page(report.write_verdicts(dataclasses.replace(found, tables=tables), tmp_path).read_text(encoding="utf-8"))
+    assert page.text.count("ensemble of 2 local chains") == 2  # shared by two figures, said once for each ensemble
+    assert "HMC, embedded Fashion-MNIST, fc2 : Chain 0 was <still> drifting." in page.text
+    assert (
+        "What the draws say of themselves"
+        not in Page(report.write_verdicts(found, tmp_path).read_text(encoding="utf-8")).text
+    )

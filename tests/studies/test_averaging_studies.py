@@ -9,6 +9,7 @@ from torch import nn
 from holdfast.data import embedded_spheres
 from holdfast.ensemble import Ensemble
 from holdfast.inference import sgd
+from holdfast.report.studies.sliders import MOVED
 from holdfast.studies.cells import averaging, averaging_table, masking, trade_off
 from holdfast.studies.engine import Cell, Context
 from holdfast.studies.reproduce.claim import Evidence, claims
@@ -29,6 +30,9 @@ def test_every_figure_has_cells_or_a_reason(scale):
 
 def test_the_papers_grid_has_more_than_a_thousand_networks():
     parts = [p for p in plan([studies()["GA-F4"]], "paper", ["published"]) if p.panel.title == "MNIST"]
+    labels = {name for part in parts for own, _ in part.tables["networks"] for name in own}
+    assert "kept_draws" in labels
+    assert not labels & set(MOVED)  # a slider would show the networks of one treatment alone
     networks = pd.DataFrame([labels for labels, _ in parts[0].tables["networks"]])
     assert networks[networks.seed == 0].treatment.value_counts().sum() > 1000
 
@@ -124,7 +128,8 @@ def test_association_over_networks_is_spearmans():
 
     random = np.random.default_rng(1)
     accuracy = random.normal(size=40)
-    first = pd.DataFrame({"treatment": "a", "accuracy": accuracy, "robustness": accuracy + random.normal(size=40)})
+    robustness = accuracy + random.normal(size=40)
+    first = pd.DataFrame({"treatment": "a", "width": range(40), "accuracy": accuracy, "robustness": robustness})
     second = first.iloc[:20].assign(treatment="b", robustness=-first.accuracy)
     evidence = Evidence(
         study="x", panel="x", table="t", column="accuracy", other="robustness", quantity="association",

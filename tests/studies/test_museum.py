@@ -263,6 +263,9 @@ def test_sharded_chains_repeat_draws_and_are_wider_than_the_posterior_of_all_ima
     assert difference(parts).std() > 1.5 * deviation
     last = sharded_chains(network, data, shard=24, draws=50, keep="last", **given)
     assert last.diagnostics.summary["distinct_draws"] <= 6
+    every = sharded_chains(network, data, shard=24, draws=59, **given)  # six of each of ten parts, the last one cut
+    own = set(difference(every)[-5:].tolist())  # computed without the other nine, the last part has the same draws
+    assert own & set(difference(last).tolist())
 
 
 def test_wrong_input_is_refused():

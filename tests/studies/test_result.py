@@ -1,15 +1,11 @@
 """A result that lacks a column or names an unknown ensemble is refused where it is made."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from synthetic_result import make_result
-
 from holdfast.studies.result import Cell
+from synthetic_result import make_result
 
 RESULT = make_result(epsilons=(0.1,), rules=("epsilon",), layers=("input",), images=12, examples=1)
 

@@ -4,6 +4,7 @@ Opening a bank reads its manifest alone; a draw is read, and its checksum compar
 in one file or in several, such as one for each chain or one for each draw: their draws follow one another.
 """
 
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import bank_file
+from holdfast.chosen_draws import places_of, said_of
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 
 SUFFIX = ".safetensors"
@@ -79,6 +81,7 @@ class Bank:
         _check_same_origin(paths, manifests)
         _check_copies(paths, manifests)
         chains = [m.get("chains") for m in manifests]
+        _check_choices(paths, [d for _, d in headers])
         _check_chains(paths, counts, chains)
         total = sum(chains) if all(chains) else None
         together = {**manifests[0], "draws": sum(counts), "chains": total}
@@ -92,14 +95,13 @@ class Bank:
 
     def __getitem__(self, draw: int) -> Ensemble:
         """One draw as an ensemble of one."""
-        if not -len(self) <= draw < len(self):
-            raise IndexError(f"Bank: draw {draw} of a bank of {len(self)}.")
-        state = self.state(draw % len(self))
-        return Ensemble(self._architecture, {k: v[None] for k, v in state.items()}, self.diagnostics)
+        draw = self._place("Bank", draw)
+        weights = {k: v[None] for k, v in self.state(draw).items()}
+        return Ensemble(self._architecture, weights, said_of(self.diagnostics, [draw], len(self)))
 
     def state(self, draw: int) -> dict[str, Tensor]:
         """The weights of one draw by their state-dict names, read from disk and checked."""
-        part = 0
+        draw, part = self._place("Bank.state", draw), 0
         while draw >= self.counts[part]:
             draw, part = draw - self.counts[part], part + 1
         path, file = self.paths[part], self._files[part]
@@ -110,14 +112,29 @@ class Bank:
         return state
 
     def ensemble(self, draws: slice | Sequence[int] = slice(None)) -> Ensemble:
-        """Some of the draws, or all of them, as one ensemble in memory."""
-        chosen = range(len(self))[draws] if isinstance(draws, slice) else draws
-        states = [self.state(range(len(self))[i]) for i in chosen]
-        if not states:
-            raise ValueError(f"Bank.ensemble: {draws} names none of the {len(self)} draws.")
-        return Ensemble(
-            self._architecture, {k: torch.stack([s[k] for s in states]) for k in states[0]}, self.diagnostics
-        )
+        """Some of the draws, or all of them, as one ensemble in memory; its diagnostics are theirs, as of a slice of an
+        `Ensemble`.
+        """
+        if isinstance(draws, int):
+            raise TypeError(
+                f"Bank.ensemble: expected a slice or a list of draws, got {draws!r}; bank[{draws!r}] is one draw."
+            )
+        places = places_of("Bank.ensemble", draws, len(self))
+        states = [self.state(i) for i in places]
+        stacked = {k: torch.stack([s[k] for s in states]) for k in states[0]}
+        return Ensemble(self._architecture, stacked, said_of(self.diagnostics, places, len(self)))
+
+    def _place(self, call: str, draw: int) -> int:
+        """A draw's number from 0, of one that may be counted from the end."""
+        try:
+            number = operator.index(draw)
+        except TypeError as error:
+            raise TypeError(
+                f"{call}: expected the number of one draw, got {draw!r}; bank.ensemble(...) takes slices and lists."
+            ) from error
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{call}: draw {number} of a bank of {len(self)}; draws are 0 to {len(self) - 1}.")
+        return number % len(self)
 
     @cached_property
     def _names(self) -> list[str]:
@@ -190,6 +207,17 @@ def _check_copies(paths: Sequence[Path], manifests: Sequence[Mapping[str, Any]])
             seen[own] = here
 
 
+def _check_choices(paths: Sequence[Path], told: Sequence[Mapping[str, Any] | None]) -> None:
+    """Files of some draws can follow one another only where each holds whole chains."""
+    for path, found in zip(paths, told, strict=True):
+        settings = (found or {}).get("settings", {})
+        if len(paths) > 1 and settings.get("chains") is None and (settings.get("chosen") or {}).get("chains"):
+            raise ValueError(
+                f"Bank.open: {path} holds some draws of a run, not equally many of each chain in their order, so among "
+                "draws of other files its chains could not be told apart; open it alone, or save whole chains."
+            )
+
+
 def _check_chains(paths: Sequence[Path], counts: Sequence[int], chains: Sequence[int | None]) -> None:
     """All chains of a bank need one length: that is how they are told apart."""
     if not all(chains):
@@ -210,6 +238,7 @@ def _together(
     first = headers[0][1]
     if first is None or len(headers) == 1:
         return Diagnostics(**first) if first else None
-    settings = first.get("settings", {}) | ({"chains": chains} if chains else {})
+    settings = {k: v for k, v in first.get("settings", {}).items() if k not in ("chains", "chosen")}
+    settings |= {"chains": chains} if chains else {}
     warnings = list(dict.fromkeys(w for _, d in headers for w in (d or {}).get("warnings", ())))
     return Diagnostics(first["method"], settings, warnings=warnings)

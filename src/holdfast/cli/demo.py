@@ -24,8 +24,9 @@ Examples:
 """
 D = MainJob
 LEGEND = """
-Accuracy in % on clean and attacked images. k-LRP: share of the most relevant
-pixels that stay under PGD; chance: what another image's map reaches.
+Accuracy in % on the attacked images, before and after. k-LRP: share of the
+most relevant pixels that stay under PGD; chance: what another image's map
+reaches.
 Last column: mean difference to the deterministic network, 95 % interval.
 """
 
@@ -124,15 +125,20 @@ def _table(result: "Result") -> object:
     )  # fmt: skip
     for column in ("", "clean", "noise", "FGSM", "PGD", "k-LRP", "chance", "vs deterministic"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    at = result.masking[result.masking.epsilon.isin([0, cell.epsilon])].set_index(["ensemble", "attack"]).accuracy
+    at = result.masking[result.masking.epsilon == cell.epsilon].set_index(["ensemble", "attack"]).accuracy
     here = lambda frame: frame[
         (frame.attack == cell.attack) & (frame.epsilon == cell.epsilon)
         & (frame.rule == cell.rule) & (frame.layer == cell.layer)
     ]  # fmt: skip
     scores, differences = here(result.scores).groupby("ensemble"), here(result.comparisons).query("subset == 'all'")
     differences = differences.set_index("ensemble")
+    attacked = result.predictions[
+        (result.predictions.attack == cell.attack) & (result.predictions.epsilon == cell.epsilon)
+    ]
+    clean = (attacked.clean_predicted == attacked.label).groupby(attacked.ensemble).mean()  # of the same images
     for e in result.ensembles:
-        accuracies = [f"{100 * at[e.name, kind]:.0f}" for kind in ("clean", "random_noise", "fgsm", "pgd")]
+        shares = [clean[e.name], *(at[e.name, kind] for kind in ("random_noise", "fgsm", "pgd"))]
+        accuracies = [f"{100 * share:.0f}" for share in shares]
         own, difference = scores.get_group(e.name), ""
         if e.name in differences.index:
             d = differences.loc[e.name]

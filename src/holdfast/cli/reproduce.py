@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from holdfast.studies.engine import Outcome
     from holdfast.studies.reproduce.run import Reproduction
-    from holdfast.studies.reproduce.study import Study
 
 EXAMPLES = """
 Examples:
@@ -24,6 +23,10 @@ Examples:
 `holdfast reproduce BE-F3 GA-T1 --scale laptop --data-dir ~/data --jobs 2` · two figures on all training images
 
 `holdfast reproduce all --scale smoke` · everything
+
+`holdfast reproduce all --scale laptop --finished` · the page of what a run has finished so far
+
+`holdfast reproduce all --scale laptop --keep docs/results --add` · only what the kept results lack, into them
 
 `holdfast reproduce all --scale paper --cluster tcp://head:8786` · on the workers of a Dask cluster
 
@@ -60,10 +63,20 @@ def reproduce(
             "Default runs/reproduce-SCALE."
         ),
     ] = None,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Compute nothing: judge and show the panels that are finished.")
+    ] = False,
     keep: Annotated[
         Path | None,
         typer.Option(help="Write verdicts, small tables and figures to KEEP/SCALE, as in docs/results."),
     ] = None,
+    add: Annotated[
+        bool,
+        typer.Option(
+            "--add",
+            help="Compute only panels that KEEP/SCALE lacks, add them to it, and judge the claims by all of them.",
+        ),
+    ] = False,
 ) -> None:
     """Run figures of the papers as published and as corrected, and judge the papers' claims.
 
@@ -82,28 +95,38 @@ def reproduce(
     from joblib import cpu_count
 
     from holdfast import report
+    from holdfast.cli.chosen_studies import chosen_studies, finished_studies, lacking, no_outdated
     from holdfast.machine import memory_limit, working_memory
     from holdfast.studies.engine import Context, Store
     from holdfast.studies.engine.machines import dask_workers, slurm_workers
+    from holdfast.studies.reproduce.kept import read_kept
     from holdfast.studies.reproduce.plan import plan
     from holdfast.studies.reproduce.rules import PRESETS
     from holdfast.studies.reproduce.run import reproduce as run_studies
-    from holdfast.studies.reproduce.study import studies, study_of
 
-    if preset not in (*PRESETS, "both"):
-        raise ValueError(f"reproduce: --preset must be published, corrected or both, got {preset!r}.")
-    if slurm and cluster:
-        raise ValueError("reproduce: give --cluster or --slurm, not both.")
+    _refuse(preset not in (*PRESETS, "both"), f"--preset must be published, corrected or both, got {preset!r}.")
+    _refuse(slurm and cluster, "give --cluster or --slurm, not both.")
+    _refuse(add and keep is None, "--add needs --keep: the results to add to, such as --keep docs/results.")
+    _refuse(add and preset != "both", f"--add needs both presets, for claims rest on both; got --preset {preset}.")
+    _refuse(keep and (keep / scale).exists() and not (keep / scale).is_dir(), f"--keep: {keep}/{scale} is a file.")
     memory_limit(memory)  # before any work
-    chosen = list(studies().values()) if figures == ["all"] else [study_of(name) for name in dict.fromkeys(figures)]
+    chosen = chosen_studies(figures, panel)
     presets = PRESETS if preset == "both" else (preset,)
     processes = 1 if slurm or cluster else cpu_count() if jobs == -1 else jobs
     elsewhere = slurm or cluster  # where each machine has its own memory
     limits = {"share": memory} if elsewhere else {"memory": working_memory(memory, processes)}
-    if panel:
-        chosen = _panels(chosen, panel, strict=figures != ["all"])
     data_dir = data_dir and data_dir.absolute()  # workers may have been started in other folders
     store = Store.at(run or f"runs/reproduce-{scale}", Context(data_dir=data_dir, **limits))
+    kept = read_kept(keep / scale, scale) if keep and add else None
+    if kept:
+        report.check_kept(kept)
+        chosen = lacking(kept, chosen, scale)
+    elif add:
+        console.print(f"Nothing is kept in {escape(str(keep / scale))} yet: all of it is computed.", highlight=False)
+    if finished:
+        chosen = finished_studies(chosen, store, scale, presets, " that the kept results lack" if kept else "")
+    if kept:
+        no_outdated(kept.without(chosen), scale)
     start = time.perf_counter()
     with ExitStack() as stack:
         if slurm:
@@ -112,7 +135,9 @@ def reproduce(
         elif cluster:
             stack.enter_context(dask_workers(cluster))
         progress = stack.enter_context(_Progress(console))
-        found = run_studies(chosen, store, scale=scale, presets=presets, jobs=processes, report=progress.report)
+        found = run_studies(
+            chosen, store, scale=scale, presets=presets, jobs=processes, kept=kept, report=progress.report
+        )
     _tell(console, found)
     page = report.write_verdicts(found, store.path, jobs=processes)
     store.publish()
@@ -124,6 +149,12 @@ def reproduce(
     console.print(f"The verdicts, and every figure: [bold]{escape(str(page))}[/]", highlight=False)
     if progress.failed:
         raise ValueError(f"reproduce: {progress.failed} cells failed; what did not need them is kept.")
+
+
+def _refuse(given: object, reason: str) -> None:
+    """Stop where options make no sense, alone or together."""
+    if given:
+        raise ValueError(f"reproduce: {reason}")
 
 
 def _slurm(given: str) -> dict[str, str | int]:
@@ -198,42 +229,28 @@ def _list(console: "Console") -> None:
     )
 
 
-def _panels(chosen: "list[Study]", titles: list[str], strict: bool) -> "list[Study]":
-    """The studies with these panels alone; strictly, each must have one."""
-    found = {study.id: study.only(titles) for study in chosen}
-    for study in chosen if strict else ():
-        if found[study.id] is None:
-            raise ValueError(
-                f"reproduce: {study.id} has no panel called {' or '.join(map(repr, titles))}; its panels are "
-                f"{', '.join(repr(own.title) for own in study.panels)}."
-            )
-    if not any(found.values()):
-        raise ValueError(f"reproduce: no figure has a panel called {' or '.join(map(repr, titles))}.")
-    return [only for only in found.values() if only]
-
-
 def _tell(console: "Console", found: "Reproduction") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    for (study, panel, preset), reason in found.missing.items():
-        console.print(f"[yellow]{study} {panel} {preset}[/]: {escape(reason)}", highlight=False)
+    for reason in dict.fromkeys(found.missing.values()):
+        names = [" ".join(name) for name, why in found.missing.items() if why == reason]
+        console.print(f"[yellow]{escape(', '.join(names))}[/]: {escape(reason)}", highlight=False)
     if found.retried:
         console.print(f"Begun again, because the process that computed them was lost: {', '.join(found.retried)}")
     table = Table(title=f"Claims, at the scale {found.scale!r}", title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for column in ("claim", "paper", "as published", "corrected", "controls", "verdict"):
+    for column in ("claim", "paper", "as published", "corrected", "verdict"):
         table.add_column(column, header_style="underline", overflow="fold")
     for judgement in found.judgements:
-        style = MARKS[judgement.verdict]
-        table.add_row(f"[bold]{judgement.claim.id}[/]", "", "", "", "", f"[{style}]{judgement.verdict}[/]")
-        for finding in judgement.findings:
-            e, paper = finding.evidence, finding.evidence.paper
-            controls = ", ".join(f"{name} {number.value:+.2f}" for name, number, _ in finding.controls)
-            table.add_row(
-                f"  {escape(e.label)}", "" if paper is None else f"{paper:+.2f}", _number(finding.published),
-                _number(finding.corrected), controls, f"[{MARKS[finding.verdict]}]{finding.verdict}[/]",
-            )  # fmt: skip
+        first = next((f for f in judgement.findings if f.corrected or f.published), None)
+        numbers = ["", "", ""]
+        if first is not None:
+            paper = first.evidence.paper
+            numbers = ["" if paper is None else f"{paper:+.2f}", *map(_number, (first.published, first.corrected))]
+        said = f"[{MARKS[judgement.verdict]}]{judgement.verdict}[/] [dim]{escape(judgement.why)}[/]"
+        table.add_row(f"[bold]{judgement.claim.id}[/]", *numbers, said)
     console.print(table)
+    console.print("The first number of each claim, with its 95 % interval; the page has them all.", style="dim")
 
 
 def _number(estimate: object) -> str:

@@ -2,13 +2,18 @@
 
 Samplers keep their draws chain after chain and say in `diagnostics.settings["chains"]` how many chains there are. An
 ensemble without that entry consists of independent draws: members of a deep ensemble, samples of a variational
-posterior, of SWAG or of a Laplace approximation.
+posterior, of SWAG or of a Laplace approximation. Some of a sampler's draws are neither where they are not equally many
+of each chain, in their order, see `holdfast.chosen_draws`: of them nothing can be said.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from holdfast.bank_file import draw_checksum
+from holdfast.chosen_draws import counts_of
 from holdfast.ensemble import Ensemble
 
 
@@ -16,10 +21,12 @@ def chains_of(ensemble: Ensemble) -> int | None:
     """How many chains the draws belong to; None for independent draws.
 
     Raises:
-        ValueError: the draws cannot be shared evenly by the chains.
+        ValueError: the draws cannot be shared evenly by the chains, or are not in the order of their chains.
     """
     settings = ensemble.diagnostics.settings if ensemble.diagnostics else {}
-    chains = settings.get("chains")
+    chains, chosen = settings.get("chains"), settings.get("chosen") or {}
+    if chains is None and chosen.get("chains") is not None:
+        raise ValueError(_no_chains(chosen))
     if chains is None:
         return None
     if not isinstance(chains, int) or isinstance(chains, bool) or chains < 1 or len(ensemble) % chains:
@@ -28,6 +35,21 @@ def chains_of(ensemble: Ensemble) -> int | None:
             "the same number of draws."
         )
     return chains
+
+
+def _no_chains(chosen: Mapping[str, Any]) -> str:
+    """Why a choice of a sampler's draws is neither chains nor independent draws."""
+    counts, draws = counts_of(chosen), len(chosen["draws"])
+    wanted = (
+        "take equally many draws of each chain, in their order, such as ensemble[:10] of the first of several chains "
+        "of 10 draws, or all draws."
+    )
+    if counts is None:
+        return f"diagnostics: it is not known of which chains these {draws} draws are; {wanted}"
+    told = ", ".join(f"{n} of chain {chain}" for chain, n in list(counts.items())[:4]) + (", ..." * (len(counts) > 4))
+    if len(set(counts.values())) > 1:
+        return f"diagnostics: {draws} draws cannot be shared evenly by {len(counts)} chains: they are {told}; {wanted}"
+    return f"diagnostics: these {draws} draws are not in the order in which their chains drew them ({told}); {wanted}"
 
 
 def by_chain(values: Tensor, chains: int | None) -> Tensor:

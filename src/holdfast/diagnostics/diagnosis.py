@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from holdfast.checks import check_range
+from holdfast.checks import check_count, check_kind, check_labels, check_seed
 from holdfast.data import Split, balanced_subset
 from holdfast.diagnostics.findings import CLEAN, Findings, differences
 from holdfast.diagnostics.functions import Probe
@@ -128,8 +128,9 @@ def diagnose(
         memory: budget in bytes for the work of one moment.
 
     Raises:
-        ValueError: no ensembles, a reference that is not among them, draws that chains cannot share, copies of a
-            chain, values that are not finite.
+        TypeError: an argument of another kind, such as a module where an ensemble is expected.
+        ValueError: no ensembles, a reference that is not among them, ensembles of different classes, draws that chains
+            cannot share, copies of a chain, values that are not finite.
 
     >>> import torch
     >>> from holdfast.networks import fc2
@@ -140,13 +141,14 @@ def diagnose(
     ('independent draws', 4)
     """
     call = "diagnostics.diagnose"
-    if not ensembles:
-        raise ValueError(f"{call}: expected at least one ensemble by name, got none.")
-    check_range(call, "most", most, 1, 10**9)
     probe = Probe() if probe is None else probe
+    _check(call, ensembles, data, reference, probe, memory)
+    for name, value in (("points", points), ("images", images), ("most", most)):
+        check_count(call, name, value)
+    check_seed(call, seed)
     few = balanced_subset(data, min(points, len(data)), seed)
     many = data if images >= len(data) else balanced_subset(data, images, seed)
-    held = _reference(call, ensembles, reference, many, memory)
+    held = _reference(ensembles, reference, many, memory)
     found = [
         Findings(name, ensemble, few, many, probe, held, most, seed, memory)
         for name, ensemble in track(ensembles.items(), "diagnosing", len(ensembles))
@@ -157,6 +159,43 @@ def diagnose(
         "reference": reference if isinstance(reference, str) else ("given" if reference is not None else None),
     }  # fmt: skip
     return _assembled(settings, found)
+
+
+def _check(
+    call: str,
+    ensembles: Mapping[str, Ensemble],
+    data: Split,
+    reference: Ensemble | str | None,
+    probe: Probe,
+    memory: int,
+) -> None:
+    """All that is compared must be of one kind, and have the classes of the labels."""
+    if not isinstance(ensembles, Mapping):
+        raise TypeError(
+            f"{call}: ensembles must be a dict such as {{'hmc': ensemble}}, got {type(ensembles).__name__}; the names "
+            "are those of the tables."
+        )
+    if not ensembles:
+        raise ValueError(f"{call}: expected at least one ensemble by name, got none.")
+    if not isinstance(data, Split):
+        raise TypeError(f"{call}: data must be a Split such as dataset.test, got {type(data).__name__}.")
+    check_kind(call, "probe", probe, Probe)
+    given = {f"ensembles[{name!r}]": ensemble for name, ensemble in ensembles.items()}
+    if isinstance(reference, str) and reference not in ensembles:
+        raise ValueError(f"{call}: the reference {reference!r} is not among the ensembles {list(ensembles)}.")
+    if reference is not None and not isinstance(reference, str):
+        given["reference"] = reference
+    for name, ensemble in given.items():
+        if not isinstance(ensemble, Ensemble):
+            raise TypeError(
+                f"{call}: {name} must be an Ensemble{' or a name' * (name == 'reference')}, got "
+                f"{type(ensemble).__name__}; use Ensemble.from_networks(...) for networks."
+            )
+    classes = {name: e.logits(data.images[:1], memory=memory).shape[-1] for name, e in given.items()}
+    if len(set(classes.values())) > 1:
+        told = ", ".join(f"{name} has {count}" for name, count in classes.items())
+        raise ValueError(f"{call}: all must have the same classes, {told}; diagnose them one by one.")
+    check_labels(call, data.labels, len(data), next(iter(classes.values())))
 
 
 def _assembled(settings: dict[str, Any], found: list[Findings]) -> Diagnosis:
@@ -178,13 +217,11 @@ def _assembled(settings: dict[str, Any], found: list[Findings]) -> Diagnosis:
 
 
 def _reference(
-    call: str, ensembles: Mapping[str, Ensemble], reference: Ensemble | str | None, data: Split, memory: int
+    ensembles: Mapping[str, Ensemble], reference: Ensemble | str | None, data: Split, memory: int
 ) -> tuple[str, Tensor] | None:
     if reference is None:
         return None
     if isinstance(reference, str):
-        if reference not in ensembles:
-            raise ValueError(f"{call}: the reference {reference!r} is not among the ensembles {list(ensembles)}.")
         return reference, log_predictive(ensembles[reference].logits(data.images, memory=memory).double())
     return "reference", log_predictive(reference.logits(data.images, memory=memory).double())
 

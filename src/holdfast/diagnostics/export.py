@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from holdfast.chosen_draws import curves_of_draws
 from holdfast.data import Split
 from holdfast.diagnostics.chains import by_chain, chains_of
 from holdfast.ensemble import Ensemble
@@ -97,8 +98,8 @@ def _stats(ensemble: Ensemble, chains: int | None) -> dict[str, Any]:
     import numpy as np
 
     history = ensemble.diagnostics.history if ensemble.diagnostics else {}
-    own = {k: np.asarray(v, dtype=np.float64) for k, v in history.items() if len(v) == len(ensemble) > 1}
-    found = {k: v.reshape(chains or 1, -1) for k, v in own.items()}
+    own = curves_of_draws(history, len(ensemble)) if len(ensemble) > 1 else {}
+    found = {k: np.asarray(v, dtype=np.float64).reshape(chains or 1, -1) for k, v in own.items()}
     if "energy_error" in found:
         error = found["energy_error"]
         found["diverging"] = ~np.isfinite(error) | (np.abs(np.nan_to_num(error, nan=math.inf)) > DIVERGED)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from holdfast.budget import Budget
-from holdfast.checks import check_range
+from holdfast.checks import check_kind, check_range
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.seeds import stream
 from holdfast.inference.training import (
     Training,
@@ -78,6 +79,7 @@ def adversarial(
     call = "inference.adversarial"
     shell = check_problem(call, network, data)
     _check(call, budget, attack, steps, clean_share, data)
+    check_kind(call, "training", training, Training)
     still = skeleton(network)  # evaluation mode, for the attack
     (radius,) = budget.epsilons
     parameters, buffers = initial_or_trained(call, network, [seed], data, initial)
@@ -100,6 +102,7 @@ def adversarial(
         groups = [(list(parameters.values()), 1.0)]
         curve = train(call, groups, loss, data, training, [stream(seed, "order")], after_epoch=growth.advance)
     settings = {"seed": seed, "budget": asdict(budget), "attack": attack, "steps": steps, "clean_share": clean_share}
+    settings |= {"data": data_of(data)}
     settings |= {**asdict(training), "initial": digest(initial)}
     diagnostics = Diagnostics("adversarial", settings, {"final_loss": curve[-1]}, {"loss": curve})
     return replace(as_ensemble(network, parameters, buffers), diagnostics=diagnostics)

@@ -10,6 +10,7 @@ from torch import nn
 
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.priors import Prior, described
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import DEFAULT, train_members
@@ -48,5 +49,6 @@ def deep_ensemble(
     seeds = member_seeds(seed, members)
     ensemble, curve = train_members("inference.deep_ensemble", network, data, seeds, training, prior)
     settings = {"seed": seed, "members": members, "prior": described(prior), **asdict(training)}
+    settings |= {"data": data_of(data)}
     diagnostics = Diagnostics("deep_ensemble", settings, {"final_loss": curve[-1]}, {"loss": curve})
     return replace(ensemble, diagnostics=diagnostics)

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.layers import Layer, layers_in_order
 from holdfast.inference.noise import LINEAR, layer_arguments
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
@@ -85,6 +86,7 @@ def laplace(
     if layer.bias is not None:
         drawn[layer.bias] += (moved[..., width] * scale[layer.bias]).to(weights[layer.bias])
     settings = {"seed": seed, "draws": draws, "prior": settings_of(believed), "structure": structure}
+    settings |= {"data": data_of(data)}
     summary = {
         "final_loss": curve[-1],
         "median_deviation_over_prior": float(moved.std(0).median()) if draws > 1 else None,

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from holdfast.checks import check_kind
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.elbo import Elbo, ratios_and_divergence, report
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.mean_field import START, Start, mean_field_training
 from holdfast.inference.noise import WeightNoise
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
@@ -79,10 +81,13 @@ def low_rank(
     for name, value in (("draws", draws), ("rank", rank)):
         check_count(call, name, value)
     check_temperature(call, temperature)
+    check_kind(call, "start", start, Start)
+    if training is not None:
+        check_kind(call, "training", training, Training)
     believed = as_prior(call, prior)
 
     def fit(shell: nn.Module) -> Ensemble:
-        settled = training or mean_field_training(len(data))
+        settled = mean_field_training(len(data)) if training is None else training
         return _fit(shell, data, seed, draws, rank, believed, temperature, settled, start)
 
     return fit_standardised(call, network, data, standardise, fit)
@@ -118,6 +123,7 @@ def _fit(
     warnings += start.warnings(training, len(data))
     share = {k: float(directions[k].square().sum() / spread[k].square().sum()) for k in scale}
     settings = {"seed": seed, "draws": draws, "rank": rank, "prior": settings_of(believed), "temperature": temperature}
+    settings |= {"data": data_of(data)}
     settings |= {"start": asdict(start), **asdict(training)}
     summary |= {"share_of_variance_in_directions": share}
     diagnostics = Diagnostics("low_rank", settings, summary, curves, warnings)

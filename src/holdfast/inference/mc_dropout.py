@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from holdfast.checks import check_range
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.layers import Layer, layers_in_order
 from holdfast.inference.noise import LAYERS, LINEAR, layer_arguments
 from holdfast.inference.seeds import stream
@@ -87,6 +88,7 @@ def mc_dropout(
         groups = [(list(parameters.values()), 1.0)]
         curve = train(call, groups, loss, data, training, [stream(seed, "order")])
     settings = {"seed": seed, "draws": draws, "rate": rate, **asdict(training)}
+    settings |= {"data": data_of(data)}
     diagnostics = Diagnostics("mc_dropout", settings, {"final_loss": curve[-1]}, {"loss": curve})
     thinned = {k: v.detach().expand(draws, *v.shape) for k, v in weights.items()}
     thinned |= {k: thin(thinned[k], layer, rate, stream(seed, "draws", k)) for k, layer in dropped.items()}

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from holdfast.checks import check_range
+from holdfast.checks import check_kind, check_range
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.elbo import Elbo, ratios_and_divergence, report
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.noise import Estimator, WeightNoise
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import stream
@@ -230,7 +231,9 @@ def fit_mean_field(
     """
     call = "inference.mean_field"
     shell = check_problem(call, network, data)
-    training = training or mean_field_training(len(data))
+    training = mean_field_training(len(data)) if training is None else training
+    for name, value, kind in (("training", training, Training), ("start", start, Start)):
+        check_kind(call, name, value, kind)
     believed = as_prior(call, prior)
     if estimator not in ("auto", "local", "flipout"):
         raise ValueError(f"{call}: estimator must be 'auto', 'local' or 'flipout', got {estimator!r}.")
@@ -243,6 +246,7 @@ def fit_mean_field(
     with private_random_state(seed, data.images.device):
         log_ratio, curves = optimise(shell, mean, fixed, scale, data, elbo, estimator, training, start, seed)
     settings = {"seed": seed, "prior": settings_of(believed), "estimator": estimator}
+    settings |= {"data": data_of(data)}
     settings |= {"temperature": temperature, "start": asdict(start), **asdict(training), "initial": digest(initial)}
     deviation = {k: (0.5 * r).exp() * scale[k] for k, r in log_ratio.items()}
     summary, warnings = report(curves, {k: float(deviation[k].median()) / scale[k] for k in scale}, temperature)

@@ -10,8 +10,10 @@ from dataclasses import asdict, replace
 
 from torch import Tensor, nn
 
+from holdfast.checks import check_kind
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.priors import Prior, as_prior, described, penalty, random_parameters
 from holdfast.inference.seeds import stream
 from holdfast.inference.training import (
@@ -59,6 +61,7 @@ def sgd(
     """
     ensemble, curve = train_members("inference.sgd", network, data, [seed], training, prior, initial)
     settings = {"seed": seed, "prior": described(prior), **asdict(training), "initial": digest(initial)}
+    settings |= {"data": data_of(data)}
     diagnostics = Diagnostics("sgd", settings, {"final_loss": curve[-1]}, {"loss": curve})
     return replace(ensemble, diagnostics=diagnostics)
 
@@ -73,6 +76,7 @@ def train_members(
     initial: Ensemble | None = None,
 ) -> tuple[Ensemble, list[float]]:
     """Train one member for each seed, all together; gives the ensemble and the mean loss of each epoch."""
+    check_kind(call, "training", training, Training)
     shell = check_problem(call, network, data)
     scale = {} if prior is None else random_parameters(network, as_prior(call, prior))
     parameters, buffers = initial_or_trained(call, network, seeds, data, initial)

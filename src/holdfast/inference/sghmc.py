@@ -16,9 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_range
+from holdfast.checks import check_kind, check_range
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.priors import Prior, as_prior, penalty, random_parameters, settings_of
 from holdfast.inference.seeds import member_seeds, stream
 from holdfast.inference.sgd import train_members
@@ -146,6 +147,8 @@ def sample(
     call = f"inference.{method}"
     shell = check_problem(call, network, data)
     check_temperature(call, temperature)
+    for name, value, kind in (("path", path, Path), ("start", start, Training)):
+        check_kind(call, name, value, kind)
     kept = _kept(call, data, draws, chains, path)
     believed = as_prior(call, prior)
     seeds = member_seeds(seed, chains)
@@ -164,9 +167,10 @@ def sample(
     parts = {k: v for k, v in stacked.items() if k in moving}, {k: v for k, v in stacked.items() if k not in moving}
     refresh_statistics(skeleton(network), *parts, data)  # those of the chain lag behind its weights
     settings = {"seed": seed, "draws": draws, "chains": chains, "prior": settings_of(believed)}
+    settings |= {"data": data_of(data)}
     settings |= {"temperature": temperature, **asdict(path), "start": asdict(start)}
     summary = {"loss_at_the_start": curve[-1], "energy_per_image": energies[-1]}
-    diagnostics = Diagnostics(method, settings, summary, {"energy": energies})
+    diagnostics = Diagnostics(method, settings, summary, {"energy_per_image": energies})
     return replace(as_ensemble(network, *parts), diagnostics=diagnostics)
 
 

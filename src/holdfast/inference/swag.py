@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from holdfast.checks import check_kind
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.seeds import member_seeds, stream
 from holdfast.inference.statistics import refresh_statistics
 from holdfast.inference.training import (
@@ -92,6 +94,7 @@ def swag(
         buffers = {k: v[member.to(v.device)].clone() for k, v in buffers.items()}
         refresh_statistics(skeleton(network), drawn, buffers, data)
     settings = {"seed": seed, "draws": draws, "members": members, "rank": rank}
+    settings |= {"data": data_of(data)}
     settings |= {**(asdict(training) if initial is None else {}), "collection": asdict(collection)}
     settings |= {"initial": digest(initial)}
     summary = {"loss_before_collection": first[-1] if first else None, "loss_while_collecting": second[-1]}
@@ -143,6 +146,7 @@ class Moments:
 def _check(call: str, draws: int, members: int, rank: int, collection: Training) -> None:
     for name, value in (("draws", draws), ("members", members), ("rank", rank)):
         check_count(call, name, value)
+    check_kind(call, "collection", collection, Training)
     if rank < 2 or collection.epochs < 2:
         raise ValueError(
             f"{call}: a covariance needs a rank and a collection of at least 2, got rank {rank} and "

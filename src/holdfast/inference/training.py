@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from holdfast.checks import check_images, check_labels, check_range
+from holdfast.checks import check_images, check_kind, check_labels, check_range
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble, skeleton
 from holdfast.inference.seeds import stream_seed
@@ -108,6 +108,7 @@ def train(
     Raises:
         FloatingPointError: where a loss is not finite; the message says at which epoch and step.
     """
+    check_kind(call, "training", training, Training)
     optimiser = _optimiser(groups, training)
     factors = [factor for _, factor in groups]
     steps = math.ceil(len(data) / training.batch_size)
@@ -215,8 +216,10 @@ def check_count(call: str, name: str, value: int) -> None:
 
 
 def check_temperature(call: str, temperature: float) -> None:
-    """A temperature must be a positive number."""
+    """A temperature must be a positive, finite number."""
     check_range(call, "temperature", temperature, 0, math.inf, open_low=True)
+    if math.isinf(temperature):
+        raise ValueError(f"{call}: temperature must be finite, got {temperature}; 1 is Bayes' rule.")
 
 
 def check_problem(call: str, network: nn.Module, data: Split) -> nn.Module:

@@ -11,7 +11,7 @@ from typing import Any
 
 import holdfast
 
-ROOT_FILES = ("ensemble.py", "bank_file.py", "budget.py", "tiles.py")
+ROOT_FILES = ("ensemble.py", "bank_file.py", "budget.py", "chosen_draws.py", "tiles.py")
 NUMERICS = ("torch", "numpy", "scipy")  # another version of these makes a new key
 version = cache(metadata.version)  # a millisecond for each package, and a stage asks for several
 

@@ -1,11 +1,17 @@
 """Faults: killed, full disk, damaged checkpoints, two processes in a folder, another run's folder, NaN."""
 
 import errno
+import json
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +22,7 @@ from holdfast.inference import Training
 from holdfast.inference.hmc import Plan, checkpoints, hmc, processes
 from holdfast.inference.hmc.chains import run_chains
 from holdfast.inference.hmc.checkpoints import Checkpoints, DamagedCheckpoint
+from holdfast.inference.hmc.home import OtherVersions
 from holdfast.networks import normalised
 
 PLAN = Plan(chains=2, draws=6, warm_up=3, burn_in=(0.3,), start=Training(epochs=2))
@@ -62,17 +69,19 @@ run({folder!r})
 """
 
 
-def test_a_killed_run_goes_on_with_the_same_bytes(whole, tmp_path):
+@pytest.mark.parametrize("until", ["warm-up-00001*", "draw-00002*"])
+def test_a_killed_run_goes_on_with_the_same_bytes(whole, tmp_path, until):
     here = Path(__file__).parent
     script = SCRIPT.format(path=[str(here), str(here.parent)], folder=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob("draw-00002*")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(tmp_path.rglob(until)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = files_of(tmp_path)
-    assert 0 < sum("draw" in str(f) for f in done) < 6
+    drawn = sum("draw" in str(f) for f in done)
+    assert 0 < drawn < 6 if until.startswith("draw") else drawn == 0
     same(run(tmp_path), whole[0])
     after = files_of(tmp_path)
     assert after == files_of(whole[1])
@@ -137,11 +146,44 @@ def test_a_full_disk_keeps_what_is_finished(whole, tmp_path, monkeypatch):
     same(run(tmp_path), whole[0])
 
 
+def test_a_disk_that_is_full_from_the_start(tmp_path, monkeypatch):
+    def full(file, text):
+        file.write_bytes(b"half a manifest")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=r"the folder .* could not be begun .*No space left.*; nothing has been computed"):
+        run(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"the folder .*file could not be begun .*; .* choose a folder that can be"):
+        run(tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", ["[]", "7", "null", '{"seed": '])
+def test_a_manifest_that_says_nothing(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match=r"manifest\.json cannot be read .*; choose another folder"):
+        run(tmp_path)
+
+
+def test_a_folder_begun_by_other_versions_is_told(whole, tmp_path):
+    manifest = json.loads((whole[1] / "manifest.json").read_text())
+    assert manifest["versions"]["torch"] == torch.__version__
+    for versions in ({"holdfast": "0.0.1", "torch": "2.0"}, None):
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"versions": versions}))
+        begun = "holdfast 0.0.1, torch 2.0" if versions else "a version that did not say its name"
+        with pytest.warns(OtherVersions, match=f"was begun by {begun}, this is holdfast .*; choose another folder"):
+            same(run(tmp_path), whole[0])
+
+
 def test_one_process_per_chain_and_one_of_them_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "STACKED_CPU", 0.0)
     plan = Plan(chains=2, draws=2, warm_up=3, burn_in=(0.3,), start=Training(epochs=2))
     (tmp_path / "chains-01").write_text("a file where a folder should be")
-    with pytest.raises(FileExistsError):  # raised in the chain's own process
+    with pytest.raises(
+        FileExistsError, match=r"chains-01 of the checkpoints could not be begun .File exists"
+    ):  # raised in the chain's own process
         run(tmp_path, preset=plan, draws=3000)
     assert len(list(tmp_path.rglob("draw-*"))) < 2900  # the other chain was told
     (tmp_path / "chains-01").unlink()
@@ -157,6 +199,47 @@ def test_one_process_per_chain_and_one_of_them_fails(tmp_path, monkeypatch):
     assert apart.diagnostics.settings == alone.diagnostics.settings
     first, second = (apart[slice(k, k + 2)].weights["0.weight"] for k in (0, 2))
     assert not torch.equal(first[-1], second[0])
+
+
+def killed_when(found):
+    """A thread that kills one of the processes that this one has started, as soon as something is found."""
+
+    def kill():
+        deadline = time.monotonic() + 60
+        while not found() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(multiprocessing.active_children()[-1].pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def test_a_chains_process_that_is_killed_is_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "STACKED_CPU", 0.0)
+    both = lambda folder: all(any(folder.glob(f"chains-0{k}/draw-00001*")) for k in (0, 1))
+    thread = killed_when(lambda: both(tmp_path))
+    with pytest.raises(
+        ChildProcessError,
+        match=r"process of a chain ended without a word, chains 0, 1 of 2 not finished; finished draws are kept in .*: "
+        r"call again with the same arguments to go on.* want of memory, processes=1",
+    ):
+        run(tmp_path, draws=3000)
+    thread.join()
+    finished = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("draw-*")}
+    apart = run(tmp_path, draws=2, processes=1)
+    same(apart, run(None, draws=2, processes=1))
+    assert all(f.stat().st_mtime_ns == stamp for f, stamp in finished.items())
+
+
+def test_what_is_said_of_processes_that_ended(tmp_path):
+    ended = Future()
+    ended.set_result(None)
+    problem = SimpleNamespace(start=torch.zeros(2, 1), folder=tmp_path, temporary=True)
+    assert "does the script call hmc under `if __name__" in processes._died(problem, [ended])
+    (tmp_path / "chains-00").mkdir()
+    said = processes._died(problem, [ended])
+    assert "chain 1 of 2 not finished; their draws are lost with the temporary folder: pass folder=" in said
 
 
 def test_two_processes_do_not_share_a_folder(whole):

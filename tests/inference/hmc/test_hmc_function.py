@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -10,7 +11,11 @@ from torch import nn
 
 from holdfast.data import Split
 from holdfast.inference import Isotropic, Path, Training
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.hmc import Plan, hmc
+from holdfast.inference.hmc.chains import Run
+from holdfast.inference.hmc.results import diagnostics_of
+from holdfast.inference.hmc.warm_up import WarmUp
 from holdfast.networks import conv, fc2, normalised
 
 QUICK = Plan(chains=2, draws=4, warm_up=6, burn_in=(0.3,), start=Training(epochs=3, batch_size=32))
@@ -36,6 +41,7 @@ def test_diagnostics_are_complete_and_json():
     json.loads(json.dumps({"a": found.settings, "b": found.summary, "c": found.history}, allow_nan=False))
     assert found.settings["chains"] == 2
     assert found.settings["temperature"] == 0.5
+    assert found.settings["data"] == data_of(blobs(60))
     wanted = {"acceptance", "rms_energy_error", "divergences", "e_bfmi", "step_size", "trajectory", "leapfrog_steps"}
     assert wanted | {"gradients", "distinct_draws", "prior_logit_sd"} <= found.summary.keys()
     assert all(len(found.history[name]) == 8 for name in ("accepted", "energy_error", "energy"))
@@ -44,8 +50,47 @@ def test_diagnostics_are_complete_and_json():
     assert "converged" not in json.dumps([found.summary, list(found.warnings)])
 
 
+def told(accepted=(1, 1, 0, 1), energy=(5.0, 3.0, 6.0, 4.0), spread=4.0):
+    """The warnings of a run of one chain with these records."""
+    plan = Plan(chains=1, draws=len(accepted))
+    rest = {"error": [0.1], "nll": [1.0], "square": [1.0], "steps": 9, "step": 0.1}
+    records = [{"accepted": [bool(a)], "energy": [e], **rest} for a, e in zip(accepted, energy)]
+    outcome = WarmUp(step=0.1, needed=9, done=True, settled=True)
+    draws = [torch.zeros(1, 3) for _ in accepted]
+    return diagnostics_of([Run(draws, records, records, outcome)], plan, {}, spread).warnings
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"energy": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], "accepted": [1] * 8},
+            r"Chain 0 has an E-BFMI of 0.17, b",
+        ),
+        (
+            {"accepted": [1, 0, 0, 0]},
+            r"25% of the trajectories were accepted, fewer than 30%: .*; take a smaller error",
+        ),
+        ({"spread": 0.5}, r"a logit has a standard deviation of 0.5, expected 1 to 20: standardise the images"),
+        ({"spread": 3000.0}, r"a logit has a standard deviation of 3e\+03, expected 1 to 20"),
+    ],
+)
+def test_figures_that_speak_against_a_run_are_told(change, words):
+    assert told() == ()
+    (warning,) = told(**change)
+    assert re.search(words, warning)
+
+
+def test_the_usual_prior_of_other_published_networks_is_told():
+    plan = Plan(chains=1, draws=1, warm_up=1, burn_in=(), start=Training(epochs=1))
+    model, data = normalised(fc2((64,), 3, width=32), 0.5, 0.3), blobs(20, (64,))
+    found = {prior: hmc(model, data, seed=0, preset=plan, prior=prior).diagnostics for prior in ("unit", "fan_in")}
+    assert any("expected 1 to 20" in warning for warning in found["unit"].warnings)
+    assert not any("expected 1 to 20" in warning for warning in found["fan_in"].warnings)
+
+
 def test_draws_are_chain_by_chain_and_repeats_are_kept():
-    ensemble = hmc(network(), blobs(60), seed=3, preset=Plan(**{**QUICK.__dict__, "draws": 12, "error": 3.0}))
+    ensemble = hmc(network(), blobs(60), seed=2, preset=Plan(**{**QUICK.__dict__, "draws": 12, "error": 3.0}))
     accepted = ensemble.diagnostics.history["accepted"]
     weights = next(v for k, v in ensemble.weights.items() if k.endswith("weight"))
     assert 0 < sum(accepted) < 24
@@ -65,6 +110,29 @@ def test_same_seed_same_bytes():
         assert torch.equal(value, again.weights[name])
     assert any(not torch.equal(v, other.weights[k]) for k, v in first.weights.items())
     assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_same_bytes_at_any_number_of_threads():
+    data, plan = blobs(60, (784,)), Plan(chains=1, draws=1, warm_up=1, burn_in=(0.1,), start=Training(epochs=1))
+    model = normalised(fc2((784,), 3, width=128, seed=0), 0.5, 0.3)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(hmc(model, data, seed=0, preset=plan, precision="float32").weights)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(v, found[1][k]) for k, v in found[0].items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_images_of_few_digits_are_refused(dtype):
+    data = blobs(20, dtype=dtype)
+    with pytest.raises(
+        TypeError, match=r"inference.hmc: images must be float32 or float64, got torch.b?float16: .*pass"
+    ):
+        hmc(network(dtype), data, seed=0, preset=QUICK)
 
 
 def test_the_posterior_of_a_linear_network_is_the_exact_one():
@@ -137,7 +205,12 @@ def test_global_settings_and_the_network_are_left_alone():
     [
         ({"temperature": 0.0}, r"inference.hmc: temperature must lie in \(0, "),
         ({"preset": "quick"}, "inference.hmc: preset must be 'smoke'"),
-        ({"prior": "flat"}, "inference.hmc: prior must be"),
+        ({"temperature": math.inf}, "inference.hmc: temperature must be finite, got inf; 1 is Bayes' rule"),
+        (
+            {"prior": "studentt"},
+            r"inference.hmc: prior must be 'fan_in', 'unit', 'student_t', 'emp_cov', FanIn\(...\), Isotropic\(...\), "
+            r"StudentT\(...\) or EmpCov\(...\), got 'studentt'",
+        ),
         ({"precision": "int8"}, "inference.hmc: precision must be"),
         ({"draws": 0}, "draws must be a whole number"),
         ({"memory": 0}, r"inference.hmc: memory must lie in \[1, "),
@@ -152,6 +225,21 @@ def test_bad_calls(change, match):
     arguments = {"network": network(), "data": blobs(20), "seed": 0, "preset": QUICK, **change}
     with pytest.raises(ValueError, match=match):
         hmc(arguments.pop("network"), arguments.pop("data"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: hmc(network(), blobs(20), seed=0, preset=["smoke"]), r"preset must be 'smoke', .*got \['smoke'\]"),
+        (lambda: hmc(network(), blobs(20), seed=0, preset={"draws": 2}), r"preset must be .*Plan\(...\), got {'draws'"),
+        (lambda: hmc(network(), blobs(20), seed=0, prior=3), "inference.hmc: prior must be 'fan_in', .*got 3"),
+        (lambda: Plan(start=None), r"hmc.Plan: start must be a Training\(...\), got None"),
+        (lambda: Plan(approach=3), r"hmc.Plan: approach must be a Path\(...\), got 3"),
+    ],
+)
+def test_arguments_of_another_kind(make, words):
+    with pytest.raises(TypeError, match=words):
+        make()
 
 
 def test_more_draws_of_the_same_chains(tmp_path):

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from hmc_problems import accuracy, blobs
+import torch
+from hmc_problems import Residual, accuracy, blobs
 from torch import nn
 
 from holdfast.inference import Training
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.hmc import Plan, stacked_cells
-from holdfast.networks import fc2
+from holdfast.networks import conv, fc2
 
 PLAN = Plan(draws=6, warm_up=6, burn_in=(0.3,), start=Training(epochs=4, batch_size=32))
 
@@ -23,6 +25,7 @@ def test_every_cell_learns_its_own_data(mass):
         assert accuracy(ensemble, data) > 0.9
         assert accuracy(ensemble, other) < 0.2
         assert len(ensemble.diagnostics.history["accepted"]) == 6
+        assert ensemble.diagnostics.settings["data"] == data_of(data)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,13 @@ def test_every_cell_learns_its_own_data(mass):
 def test_bad_cells(cells, match):
     with pytest.raises(ValueError, match=match):
         stacked_cells(nn.Linear(4, 3), cells, seed=0)
+
+
+def test_cells_refuse_what_hmc_refuses():
+    cells = [blobs(8, (1, 16, 16)), blobs(8, (1, 16, 16), seed=1)]
+    with pytest.raises(ValueError, match="stacked_cells: mass='kron_in' needs a plain network of linear layers; use"):
+        stacked_cells(conv((1, 16, 16), 3, width=2), cells, seed=0, preset=replace(PLAN, mass="kron_in"))
+    with pytest.raises(ValueError, match="stacked_cells: layer norm is batch normalisation"):
+        stacked_cells(Residual(), [blobs(8, (1, 6, 6))], seed=0, preset=PLAN)
+    with pytest.raises(TypeError, match=r"stacked_cells: images must be float32 or float64, got torch.float16"):
+        stacked_cells(nn.Linear(4, 3), [blobs(8, dtype=torch.float16)], seed=0, preset=PLAN)

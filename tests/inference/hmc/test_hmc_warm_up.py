@@ -183,3 +183,9 @@ def test_plans():
         Plan(trajectory=0.0)
     with pytest.raises(ValueError, match=r"hmc.Plan: mass must be 'prior' or 'kron_in', got 'dense'"):
         Plan(mass="dense")
+
+
+def test_the_step_is_tried_under_the_mass_that_is_frozen():
+    with pytest.raises(ValueError, match=r"hmc.Plan: mass='kron_in' needs a warm_up of at least 2 trajectories, got 1"):
+        Plan(mass="kron_in", warm_up=1)
+    assert Plan(mass="prior", warm_up=1).warm_up == 1

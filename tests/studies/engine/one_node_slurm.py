@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 MUNGE = ("key-file", "socket", "pid-file", "log-file", "seed-file")
+TASK = re.compile(rb"(?:\A|\0)SLURM_ARRAY_TASK_ID=(\d+)\0")
 SECONDS = 20.0  # to wait for the node
 CONFIGURATION = """
 ClusterName=one
@@ -109,12 +111,21 @@ class Node:
         found -= {pid for pid in found if _parent(pid) == self.daemons["slurmctld"].pid}  # it has a helper
         return found | {parent for pid in found if "slurmstepd" in _read(parent := _parent(pid), "comm").decode()}
 
-    def computing(self, number: int) -> int:
-        """The process that computes in a job of the array."""
-        task = f"SLURM_ARRAY_TASK_ID={number}\0".encode()
-        at_work = [pid for pid in self.processes() if b"submitit.core._submit\0" in _read(pid, "cmdline")]
-        (process,) = [pid for pid in at_work if b"python" in _read(pid, "comm") and task in _read(pid, "environ")]
-        return process
+    def computing(self) -> dict[int, set[int]]:
+        """The processes that compute in jobs of the array, by number; a job that SLURM is starting has none."""
+        found: dict[int, set[int]] = {}
+        for pid in self.processes():
+            at_work = b"submitit.core._submit\0" in _read(pid, "cmdline") and b"python" in _read(pid, "comm")
+            if at_work and (task := TASK.search(_read(pid, "environ"))):
+                found.setdefault(int(task[1]), set()).add(pid)
+        return found
+
+    def send(self, kind: signal.Signals, *numbers: int) -> None:
+        """Send a signal to all that computes in jobs of the array."""
+        for number, processes in self.computing().items():
+            for pid in processes if number in numbers else ():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, kind)
 
     def has_said_all(self) -> bool:
         """Whether SLURM has no message for the node under way, such as one to end what ran there before."""

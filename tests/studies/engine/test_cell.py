@@ -1,9 +1,11 @@
 """Cells: what makes two of them the same."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
+from holdfast import studies
 from holdfast.studies.engine import Cell, kind_of
 from holdfast.studies.engine.cell import in_order
 from holdfast.studies.functions import function_of
@@ -52,3 +54,12 @@ def test_unknown_kinds_are_named():
 def test_settings_name_functions_of_holdfast_and_no_others(name):
     with pytest.raises(ValueError, match="studies: "):
         function_of(name)
+
+
+def test_a_cell_runs_its_kinds_own_file_and_what_cells_share():
+    home = Path(studies.__file__).parents[1]
+    for kind in (f.stem for f in (home / "studies/cells").glob("[a-z]*.py")):
+        rooms = Cell(kind, {"function": "holdfast.studies.controls.loud"}).rooms
+        assert {f"studies/cells/{kind}", "studies/draws", "studies/images", "studies/controls"} <= set(rooms)
+        for room in rooms:  # a name that leads nowhere would make a key that no change of code changes
+            assert (home / room).is_dir() or (home / f"{room}.py").is_file(), room

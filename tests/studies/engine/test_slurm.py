@@ -3,7 +3,6 @@
 Where SLURM does not start, submitit's local executor stands in for it, and the summary of the tests says so.
 """
 
-import os
 import signal
 import threading
 import time
@@ -57,15 +56,29 @@ def losses(told):
     return [str(w.message) for w in told if w.category is Retried]
 
 
+def freeze(node, *numbers):
+    """Stop what computes in jobs, once it has started: nothing is finished meanwhile, however long SLURM takes."""
+
+    def frozen():
+        started = node.computing().keys() >= set(numbers)
+        node.send(signal.SIGSTOP, *numbers)
+        return started
+
+    wait_until(frozen)
+
+
 def maltreat(node, path, happened, told):
     """Kill the process of the first job, cancel the second, take the node from the third and give it back."""
     queue = lambda form: node.ask("squeue", "--noheader", "--array", f"--format={form}").split()
     wait_until(lambda: finished(path) >= 5)
+    freeze(node, 0, 1, 2)
     name = queue("%i")[0].split("_")[0]
-    os.kill(node.computing(0), signal.SIGKILL)
+    node.send(signal.SIGKILL, 0)
     happened.append("killed")
+    wait_until(lambda: f"{name}_0" not in queue("%i"))
+    node.send(signal.SIGCONT, 1, 2)
     wait_until(lambda: finished(path) >= 15)
-    os.kill(node.computing(2), signal.SIGSTOP)  # so that cells are left, however long SLURM takes for the rest
+    freeze(node, 1, 2)
     node.ask("scancel", "--signal=KILL", f"{name}_1")
     node.ask("scancel", f"{name}_1")
     wait_until(lambda: f"{name}_1" not in queue("%i"))
@@ -85,6 +98,7 @@ def test_an_array_of_jobs_that_are_lost(tmp_path, slurm, say, undisturbed_slow):
     say(
         "a SLURM of one node computed sixty cells; a job was killed, one cancelled, the node of one switched off and on"
     )
+    wait_until(lambda: slurm.ask("squeue", "--noheader") == "" and not slurm.computing())  # of the test before
     cells = study(train=600, epochs=5)
     many, happened = Store(tmp_path), []
     with warnings.catch_warnings(record=True) as told:

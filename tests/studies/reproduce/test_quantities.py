@@ -84,7 +84,8 @@ def test_an_advantage_is_measured_on_the_same_images():
 )
 def test_verdicts(levels, settings, expected, why):
     tables = {"resilience": table(deterministic=0.0, **levels)}
-    piece = evidence(controls=[{"treatment": "deep_ensemble"}], **settings)
+    controls = [{"treatment": name} for name in levels if name == "deep_ensemble"]
+    piece = evidence(controls=controls, **settings)
     (finding,) = verdict(tables, piece).findings
     assert finding.verdict == expected
     assert why in finding.why

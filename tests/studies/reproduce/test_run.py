@@ -31,10 +31,14 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "Settled", TwoSeeds)
         stores = {jobs: Store(tmp_path_factory.mktemp(f"jobs{jobs}")) for jobs in (1, 2)}
-        return {
+        assert plan.finished([study], stores[1], "smoke", ["published"]) == []
+        found = {
             jobs: (reproduce([study], store, scale="smoke", presets=["published"], jobs=jobs), store.path)
             for jobs, store in stores.items()
         }
+        assert plan.finished([study], stores[1], "smoke", ["published"]) == [study]
+        assert plan.finished([study], stores[1], "smoke", ["published", "corrected"]) == []
+        yield found
 
 
 def test_tables_do_not_depend_on_the_number_of_processes(runs):

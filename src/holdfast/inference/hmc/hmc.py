@@ -8,40 +8,34 @@ chains have mixed is for the diagnostics to say, by function and not by weight: 
 """
 
 import copy
-import hashlib
-import json
 import os
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from holdfast.checks import check_count
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble
+from holdfast.inference.fingerprint import data_of
 from holdfast.inference.hmc.approach import approach
+from holdfast.inference.hmc.arguments import check_layers, check_plain, prior_of
 from holdfast.inference.hmc.chains import Run
-from holdfast.inference.hmc.checkpoints import DamagedCheckpoint
 from holdfast.inference.hmc.coordinates import Coordinates
+from holdfast.inference.hmc.home import home_of, once
 from holdfast.inference.hmc.layers import plain_layers
 from holdfast.inference.hmc.precision import Precision, choose
 from holdfast.inference.hmc.presets import Mass, Name, Plan, plan_of
 from holdfast.inference.hmc.processes import Problem, run_all
 from holdfast.inference.hmc.results import diagnostics_of, prior_logit_sd
+from holdfast.inference.hmc.threads import one_thread
 from holdfast.inference.priors import EmpCov, Prior, StudentT, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import train_members
 from holdfast.inference.training import as_ensemble, check_problem, check_temperature
 from holdfast.tiles import MEMORY
-
-NAMED = {"student_t": StudentT(), "emp_cov": EmpCov()}
 
 
 def hmc(
@@ -64,7 +58,9 @@ def hmc(
     """Sample a network's posterior given all images.
 
     The network should standardise its images, see `networks.normalised`: the prior is meant for inputs of unit size.
-    On a CPU large chains run in one process each; a script that calls this needs `if __name__ == "__main__":`.
+    On a CPU large chains run in one process each; a script that calls this needs `if __name__ == "__main__":`. Whatever
+    `torch.set_num_threads` says, a chain computes on one thread: the same seed gives the same bytes. To use more cores,
+    run more chains.
 
     Args:
         network: the architecture; left as it is. Batch normalisation is refused: with it the weights alone do not
@@ -93,7 +89,11 @@ def hmc(
     Raises:
         ValueError: data that do not fit the network, settings out of range, a folder of another run.
         FloatingPointError: the loss is not finite, or trajectories diverge at any step.
-        OSError: a checkpoint cannot be written; what was finished is kept.
+        OSError: the folder or a checkpoint cannot be written; what was finished is kept.
+        ChildProcessError: a chain's process ended without a word, for want of memory; what was finished is kept.
+
+    Warns:
+        OtherVersions: the folder was begun by another holdfast or PyTorch, whose bytes may differ.
 
     >>> data = Split(torch.rand(64, 2), torch.arange(64) % 2)
     >>> quick = Plan(chains=2, draws=3, warm_up=3)
@@ -106,31 +106,37 @@ def hmc(
     given = {"chains": chains, "draws": draws, "trajectory": trajectory, "mass": mass}
     plan = replace(plan_of(call, preset), **{k: v for k, v in given.items() if v is not None})
     check_problem(call, network, data)
-    _check_layers(call, network)
+    check_layers(call, network)
     check_temperature(call, temperature)
     check_count(call, "memory", memory, high=2**63)
-    shape = NAMED.get(prior, prior) if isinstance(prior, str) else prior
+    shape = prior_of(call, prior)
     believed = as_prior(call, shape.base if isinstance(shape, StudentT | EmpCov) else shape)
-    _check_plain(call, network, plan, shape)
+    check_plain(call, network, plan, shape)
     chosen = choose(call, precision, data.images.device, data.images.dtype)
     settings = {"seed": seed, "chains": plan.chains, "draws": plan.draws, "temperature": temperature}
     settings |= {
-        "prior": settings_of(believed if isinstance(shape, str) else shape),
+        "prior": settings_of(shape),
         "precision": chosen,
         "images": len(data),
+        "data": data_of(data),
         "plan": asdict(plan),
     }
-    with _home(folder, settings, network, data) as home:
+    with home_of(folder, settings, network, data) as home, one_thread():
         start = _starts(call, network, data, seed, plan, believed, home)
         start = _approached(network, data, start, believed, temperature, seed, plan, home)
         problem = _problem(network, data, start, shape, believed, temperature, seed, plan, chosen, home, memory)
-        runs = run_all(replace(problem, processes=processes))
-    weights = _weights(runs, problem)
+        runs = run_all(replace(problem, processes=processes, temporary=folder is None))
+        return _ensemble(network, data, runs, problem, settings)
+
+
+def _ensemble(network: nn.Module, data: Split, runs: list[Run], problem: Problem, settings: dict[str, Any]) -> Ensemble:
+    """The kept draws and their diagnostics."""
+    weights, plan = _weights(runs, problem), problem.plan
     fixed = {k: v.repeat_interleave(plan.draws, 0) for k, v in problem.fixed.items()}
     names = [k for k, _ in (*network.named_parameters(), *network.named_buffers())]
     ensemble = as_ensemble(network, {k: ({**weights, **fixed})[k] for k in names}, {})
-    spread = prior_logit_sd(network, problem.coordinates, problem.fixed, data.images, temperature, seed)
-    return replace(ensemble, diagnostics=diagnostics_of(runs, plan, settings, spread))
+    of_prior = (network, problem.coordinates, problem.fixed, data.images, problem.temperature, problem.seed)
+    return replace(ensemble, diagnostics=diagnostics_of(runs, plan, settings, prior_logit_sd(*of_prior)))
 
 
 def _weights(runs: list[Run], problem: Problem) -> dict[str, Tensor]:
@@ -185,7 +191,7 @@ def _starts(call: str, network: nn.Module, data: Split, seed: int, plan: Plan, b
     """The fits from which the chains start."""
     seeds = member_seeds(seed, plan.chains)
     fit = lambda: train_members(call, network, data, seeds, plan.start, believed)[0]
-    return _once(home / "start.safetensors", network, data, fit)
+    return once(home / "start.safetensors", network, data, fit)
 
 
 def _approached(
@@ -203,90 +209,4 @@ def _approached(
         return start
     scale, seeds = random_parameters(network, believed), member_seeds(seed, plan.chains)
     go = lambda: approach(network, data, start.weights, scale, temperature, plan.approach, seeds, seed)
-    return _once(home / "approach.safetensors", network, data, lambda: replace(start, weights=go()))
-
-
-def _once(file: Path, network: nn.Module, data: Split, make: Callable[[], Ensemble]) -> Ensemble:
-    """What the file holds; made and written where it is absent or damaged."""
-    if file.exists():
-        try:
-            return Ensemble.load(file, network).to(data.images.device)
-        except (SafetensorError, ValueError) as error:
-            warnings.warn(f"{file} is damaged ({error}); it is computed again.", DamagedCheckpoint, stacklevel=2)
-    ensemble = make()
-    try:
-        ensemble.save(file)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"inference.hmc: {file} could not be written ({error}); make room and call again.") from error
-    return ensemble
-
-
-def _check_plain(call: str, network: nn.Module, plan: Plan, shape: Prior | StudentT | EmpCov) -> None:
-    plain = plain_layers(network) is not None
-    if plan.mass == "kron_in" and not plain:
-        raise ValueError(f"{call}: mass='kron_in' needs a plain network of linear layers; use mass='prior'.")
-    if plan.mass == "kron_in" and isinstance(shape, StudentT):
-        raise ValueError(
-            f"{call}: mass='kron_in' turns the weights, a Student-t prior does not allow it; use mass='prior'."
-        )
-    if isinstance(shape, EmpCov) and not plain:
-        raise ValueError(f"{call}: EmpCov needs a plain network of linear layers; use 'fan_in'.")
-
-
-def _check_layers(call: str, network: nn.Module) -> None:
-    for name, module in network.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise ValueError(
-                f"{call}: layer {name or 'network'} is batch normalisation, with which the density of a set of weights "
-                "is not defined by the weights; use a network without it, or with group normalisation."
-            )
-
-
-@contextmanager
-def _home(
-    folder: str | os.PathLike | None, settings: dict[str, Any], network: nn.Module, data: Split
-) -> Iterator[Path]:
-    """The folder of the run, checked to be of this run, or a temporary one."""
-    if folder is None:
-        with tempfile.TemporaryDirectory() as temporary:
-            yield Path(temporary)
-        return
-    home = Path(folder)
-    home.mkdir(parents=True, exist_ok=True)
-    same = {**settings, "plan": {k: v for k, v in settings["plan"].items() if k != "draws"}}
-    same.pop("draws")  # more draws, or fewer, of the same chains may be asked for later
-    fingerprints = {"data": _fingerprint(data.images, data.labels), "buffers": _fingerprint(*network.buffers())}
-    identity = json.loads(json.dumps({**same, "network": repr(network), **fingerprints}))
-    file = home / "manifest.json"
-    if file.exists():
-        try:
-            found = json.loads(file.read_text())
-        except ValueError as error:
-            raise ValueError(
-                f"inference.hmc: {file} cannot be read ({error}), so it is not known what run it is of; choose another "
-                "folder, or delete that file if you know."
-            ) from error
-        _check_identity(home, found, identity)
-    else:
-        partial = home / ".manifest.partial"
-        partial.write_text(json.dumps(identity, indent=1))
-        os.replace(partial, file)
-    yield home
-
-
-def _check_identity(home: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differing = [k for k in wanted if found.get(k) != wanted[k]]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"inference.hmc: {home} holds another run: its {name} is {found.get(name)}, here it is {wanted[name]}; "
-            "call with the same arguments to go on, or choose another folder."
-        )
-
-
-def _fingerprint(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return once(home / "approach.safetensors", network, data, lambda: replace(start, weights=go()))

@@ -79,6 +79,7 @@ def _fusible(layer: Affine, x: Tensor, bias: Tensor | None) -> bool:
         and x.dtype == torch.bfloat16
         and x.device.type == "cpu"
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # without AVX-512 it raises where the plain product works
     )
 
 

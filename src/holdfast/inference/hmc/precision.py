@@ -20,6 +20,11 @@ def choose(call: str, precision: Precision, device: torch.device, dtype: torch.d
     """
     if precision not in ("auto", "float32", "tf32", "bfloat16"):
         raise ValueError(f"{call}: precision must be 'auto', 'float32', 'tf32' or 'bfloat16', got {precision!r}.")
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"{call}: images must be float32 or float64, got {dtype}: weights and energies are in the type of the "
+            "images and need its digits; pass images.float() or images.double(), precision= is that of the gradients."
+        )
     if dtype == torch.float64:
         return "float64"
     if precision != "auto":

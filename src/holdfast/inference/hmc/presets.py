@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.checks import check_range
+from holdfast.checks import check_kind, check_range
 from holdfast.inference.sghmc import Path
 from holdfast.inference.training import Training, check_count
 
@@ -67,8 +67,16 @@ class Plan:
             check_range("hmc.Plan", "step", self.step, 0, 1, open_low=True)
         for length in self.burn_in:
             check_range("hmc.Plan", "burn_in", length, 0, 2 * math.pi, open_low=True)
+        check_kind("hmc.Plan", "start", self.start, Training)
+        if self.approach is not None:
+            check_kind("hmc.Plan", "approach", self.approach, Path)
         if self.mass not in ("prior", "kron_in"):
             raise ValueError(f"hmc.Plan: mass must be 'prior' or 'kron_in', got {self.mass!r}.")
+        if self.mass == "kron_in" and self.warm_up < 2:  # it would end with the trajectory after which the mass is
+            raise ValueError(  # estimated anew: no step would have been tried under the mass that is frozen
+                f"hmc.Plan: mass='kron_in' needs a warm_up of at least 2 trajectories, got {self.warm_up}; "
+                "take more, or mass='prior'."
+            )
 
     def first_step(self, images: int) -> float:
         """The first guess of the step for a number of images."""
@@ -99,6 +107,7 @@ def plan_of(call: str, preset: str | Plan) -> Plan:
     """A plan by its name, or as it came."""
     if isinstance(preset, Plan):
         return preset
-    if preset not in PRESETS:
-        raise ValueError(f"{call}: preset must be {', '.join(map(repr, PRESETS))} or a Plan(...), got {preset!r}.")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        kind = ValueError if isinstance(preset, str) else TypeError
+        raise kind(f"{call}: preset must be {', '.join(map(repr, PRESETS))} or a Plan(...), got {preset!r:.80}.")
     return PRESETS[preset]

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
@@ -27,6 +27,7 @@ from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.heavy_tails import HeavyTails
 from holdfast.inference.hmc.potential import potential
 from holdfast.inference.hmc.presets import Plan
+from holdfast.inference.hmc.threads import one_thread
 from holdfast.progress import track
 
 STACKED_CPU, STACKED_GPU = 5e7, 2e9  # operations of a gradient up to which chains are stacked
@@ -49,6 +50,7 @@ class Problem:
         degrees: of a Student-t prior, or None for a normal one.
         folder: where the checkpoints are.
         processes: how many may work at once on a CPU, None for one per core.
+        temporary: whether the folder goes when the run ends.
     """
 
     network: nn.Module
@@ -65,6 +67,7 @@ class Problem:
     memory: int
     degrees: float | None = None
     processes: int | None = None
+    temporary: bool = False
 
 
 def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
@@ -72,14 +75,20 @@ def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
     from filelock import FileLock, Timeout
 
     folder = problem.folder / "-".join(["chains", *(f"{i:02d}" for i in range(len(problem.start))[rows])])
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise BlockingIOError(
             f"inference.hmc: another process is working in {folder}; wait for it, or choose another folder."
         ) from None
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"inference.hmc: the folder {folder} of the checkpoints could not be begun ({error.strerror}); what was "
+            "finished before is kept: make room, or remove what is in its place, and call again.",
+        ) from error
     with lock:
         density = potential(
             problem.network,
@@ -105,39 +114,56 @@ def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
 
 
 def run_all(problem: Problem) -> list[Run]:
-    """Run all chains: stacked where a gradient is small, else a process each on a CPU, one after the other on a GPU."""
+    """Run all chains: stacked where a gradient is small, else a process each on a CPU, one after the other on a GPU.
+
+    Raises:
+        ChildProcessError: a chain's process ended without a word.
+    """
     chains, device = len(problem.start), problem.start.device.type
-    if chains == 1 or flops(problem) <= (STACKED_CPU if device == "cpu" else STACKED_GPU):
-        return [_last(run_stack(problem, slice(0, chains)), problem.plan)]
-    workers = min(chains, problem.processes or os.cpu_count() or 1)
-    if device != "cpu" or workers == 1:
-        with _one_thread():  # as in a process of its own: the bits of a product depend on the threads that share it
+    with one_thread():  # as in a process of its own
+        if chains == 1 or flops(problem) <= (STACKED_CPU if device == "cpu" else STACKED_GPU):
+            return [_last(run_stack(problem, slice(0, chains)), problem.plan)]
+        workers = min(chains, problem.processes or os.cpu_count() or 1)
+        if device != "cpu" or workers == 1:
             return [_last(run_stack(problem, slice(k, k + 1)), problem.plan) for k in range(chains)]
+        return _in_processes(problem, workers)
+
+
+def _in_processes(problem: Problem, workers: int) -> list[Run]:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "problem.pt"
         torch.save(problem, file)
-        context = get_context("spawn")
-        stop = context.Event()
+        context, chains = get_context("spawn"), len(problem.start)
+        stop, futures = context.Event(), []
         with ProcessPoolExecutor(workers, context, _begin_process, (stop,)) as pool:
-            futures = [pool.submit(_run_chain, file, chain) for chain in range(chains)]
             try:
+                for chain in range(chains):
+                    futures.append(pool.submit(_run_chain, file, chain))
                 for _ in track(_finished(futures, problem), "hmc", chains * problem.plan.draws):
                     pass
                 return [future.result() for future in futures]
-            except BaseException:
+            except BaseException as error:
                 stop.set()  # the others end after their present trajectory, which is kept
-                pool.shutdown(wait=False, cancel_futures=True)
+                died = isinstance(error, BrokenProcessPool)
+                pool.shutdown(wait=died, cancel_futures=True)  # a broken pool has ended them: so that none holds a lock
+                if died:
+                    raise ChildProcessError(_died(problem, futures)) from error
                 raise
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _died(problem: Problem, futures: Sequence[Future]) -> str:
+    """What to say where a process ended and took the pool with it; it is not known which of them was the first."""
+    whole = [k for k, f in enumerate(futures) if f.done() and not f.cancelled() and f.exception() is None]
+    lost = [k for k in range(len(problem.start)) if k not in whole]
+    told = f"inference.hmc: the process of a chain ended without a word, chain{'s' if len(lost) > 1 else ''} "
+    told += f"{', '.join(map(str, lost))} of {len(problem.start)} not finished"
+    if not any(problem.folder.glob("chains-*")):
+        return told + ", none of them begun; does the script call hmc under `if __name__ == '__main__':`?"
+    if problem.temporary:
+        kept = "their draws are lost with the temporary folder: pass folder= to keep what is finished"
+    else:
+        kept = f"finished draws are kept in {problem.folder}: call again with the same arguments to go on"
+    return f"{told}; {kept}. Where the system ended it for want of memory, processes=1 runs one chain after the other."
 
 
 def flops(problem: Problem) -> float:

@@ -17,6 +17,11 @@ from holdfast.inference.hmc.warm_up import of_several, trend
 from holdfast.inference.seeds import stream
 
 DRIFTING = 2.5  # standard errors of Kendall's test from which one chain is said to drift, see `of_several`
+SLOW = 0.3  # E-BFMI below which the momenta explore the energies too slowly (Betancourt 2016)
+REFUSED = 0.3  # acceptance; the step is adapted to an energy error at which 0.6 to 0.8 of the trajectories are accepted
+LOGITS = (1.0, 20.0)  # standard deviation of a logit under the prior: 3 to 5 is the aim. With hundreds (0.2 on every
+# weight) the step fell a hundredfold, with thousands (1 on every weight) chains did not move; 20 is four times the aim.
+# Below 1 the prior holds all classes to be nearly as probable as each other, whatever the image
 LARGEST = 1e6  # energy errors beyond this, infinite ones too, are reported as this
 
 
@@ -95,6 +100,30 @@ def _warnings(chains: list[tuple[Run, int]], summary: dict[str, Any]) -> list[st
             )
         if not any(record["accepted"][k] for record in run.records):
             found.append(f"Chain {number} never moved: all its draws are the same network.")
+    return found + _of_figures(summary)
+
+
+def _of_figures(summary: dict[str, Any]) -> list[str]:
+    """What the figures of a run say against it."""
+    found = []
+    for number, value in enumerate(summary["e_bfmi"]):
+        if value is not None and value < SLOW:
+            found.append(
+                f"Chain {number} has an E-BFMI of {value:.2f}, below {SLOW}: its energy changes little from one "
+                "trajectory to the next, so it comes to the posterior's tails rarely; run longer chains."
+            )
+    if summary["acceptance"] < REFUSED:
+        found.append(
+            f"{summary['acceptance']:.0%} of the trajectories were accepted, fewer than {REFUSED:.0%}: the step is too "
+            "long for where the chains are; take a smaller error in the plan, or a longer warm-up."
+        )
+    low, high = LOGITS
+    spread = summary["prior_logit_sd"]
+    if not low <= spread <= high:
+        found.append(
+            f"Under the prior a logit has a standard deviation of {spread:.3g}, expected {low:g} to {high:g}: "
+            "standardise the images with networks.normalised, or choose another prior."
+        )
     if summary["divergences"]:
         found.append(f"{summary['divergences']} trajectories diverged: the step is too long in places.")
     return found

@@ -16,6 +16,8 @@ from torch import nn
 
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble
+from holdfast.inference.fingerprint import data_of
+from holdfast.inference.hmc.arguments import check_layers, check_plain
 from holdfast.inference.hmc.chains import Run, run_chains
 from holdfast.inference.hmc.checkpoints import Checkpoints
 from holdfast.inference.hmc.coordinates import Coordinates
@@ -23,6 +25,7 @@ from holdfast.inference.hmc.potential import potential
 from holdfast.inference.hmc.precision import Precision, choose
 from holdfast.inference.hmc.presets import Name, Plan, plan_of
 from holdfast.inference.hmc.results import diagnostics_of, prior_logit_sd
+from holdfast.inference.hmc.threads import one_thread
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
 from holdfast.inference.seeds import member_seeds
 from holdfast.inference.sgd import train_members
@@ -42,7 +45,7 @@ def stacked_cells(
     """Sample the posterior of one network for each of several data sets, all at once: one chain per cell.
 
     Args:
-        network: the architecture, a plain network of linear layers.
+        network: the architecture; small, or stacking it gains nothing. mass="kron_in" needs linear layers alone.
         cells: data sets with equally many images.
         seed: of all fits and chains.
         preset: as in `hmc`; its `chains` is not used. The step adapts during its warm-up.
@@ -52,7 +55,7 @@ def stacked_cells(
         one ensemble of `draws` for each cell.
 
     Raises:
-        ValueError: for cells of different sizes, or data that do not fit the network.
+        ValueError: for cells of different sizes, data that do not fit the network, or a mass that it has no place for.
 
     >>> cells = [Split(torch.rand(16, 2), torch.arange(16) % 2) for _ in range(3)]
     >>> plan = Plan(draws=2, warm_up=3, burn_in=(0.3,))
@@ -63,6 +66,24 @@ def stacked_cells(
     plan, believed = plan_of(call, preset), as_prior(call, prior)
     check_temperature(call, temperature)
     _check(call, network, cells)
+    check_layers(call, network)
+    check_plain(call, network, plan, believed)
+    chosen = choose(call, precision, cells[0].images.device, cells[0].images.dtype)
+    with one_thread():
+        return _sample(call, network, cells, seed, plan, believed, temperature, chosen)
+
+
+def _sample(
+    call: str,
+    network: nn.Module,
+    cells: Sequence[Split],
+    seed: int,
+    plan: Plan,
+    believed: Prior,
+    temperature: float,
+    precision: str,
+) -> list[Ensemble]:
+    """The ensembles of all cells; arguments as in `stacked_cells`, checked."""
     seeds = member_seeds(seed, len(cells))
     fits = [train_members(call, network, data, [s], plan.start, believed)[0] for data, s in zip(cells, seeds)]
     scales = {k: s * temperature**0.5 for k, s in random_parameters(network, believed).items()}
@@ -77,7 +98,7 @@ def stacked_cells(
         torch.stack([data.labels for data in cells]),
         fixed=fixed,
         temperature=temperature,
-        precision=choose(call, precision, like.device, like.dtype),
+        precision=precision,
     )
     first = plan.first_step(len(cells[0]))
     with tempfile.TemporaryDirectory() as place:
@@ -88,7 +109,8 @@ def stacked_cells(
     spread = prior_logit_sd(network, coordinates, fixed, like, temperature, seed)
     turned = run.metric.coordinates(coordinates) if run.metric else coordinates
     alone = replace(plan, chains=1)
-    return [_cell(network, turned, fixed, run, k, alone, settings, spread) for k in range(len(cells))]
+    told = [data_of(data) for data in cells]
+    return [_cell(network, turned, fixed, run, k, alone, settings, told[k], spread) for k in range(len(cells))]
 
 
 def _cell(
@@ -99,6 +121,7 @@ def _cell(
     k: int,
     plan: Plan,
     settings: dict,
+    data: dict,
     spread: float,
 ) -> Ensemble:
     """The draws of one cell, with diagnostics of its own."""
@@ -108,7 +131,7 @@ def _cell(
     weights |= {name: value[k : k + 1].expand(plan.draws, *value.shape[1:]) for name, value in fixed.items()}
     names = [name for name, _ in (*network.named_parameters(), *network.named_buffers())]
     ensemble = as_ensemble(network, {name: weights[name] for name in names}, {})
-    found = diagnostics_of([own], plan, {**settings, "cell": k}, spread)
+    found = diagnostics_of([own], plan, {**settings, "cell": k, "data": data}, spread)
     return replace(ensemble, diagnostics=found)
 
 

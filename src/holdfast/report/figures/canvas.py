@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from holdfast.report.figures.minify import minify
 from holdfast.report.palette import VARIABLES, light
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def finish(figure: "Figure", name: str, description: str, title: str = "", *, pn
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": name})
     if png:
         figure.savefig(image, format="png", dpi=200, metadata={"Software": None})
-    svg = text.getvalue()
+    svg = minify(text.getvalue())
     return Plot(name, description, _inline(svg, name, description), svg, image.getvalue(), title)
 
 

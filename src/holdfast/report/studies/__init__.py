@@ -2,6 +2,7 @@
 
     write_verdicts(reproduction, folder) -> path of the page
     keep_results(reproduction, folder)   -> small tables and figures for a repository
+    check_kept(kept)                     -> nothing, or an error: whether those can be added to
 
 cards      what became of every claim          forest     its numbers as a drawing
 blocks     the figures of every study          pictures/  how each kind of figure is drawn, one file each
@@ -9,6 +10,7 @@ sliders    numbers of draws and k, moved       facts      sizes, settings, versi
 """
 
 from holdfast.report.studies.keep import keep_results
+from holdfast.report.studies.kept_articles import check_kept
 from holdfast.report.studies.page import write_verdicts
 
-__all__ = ["keep_results", "write_verdicts"]
+__all__ = ["check_kept", "keep_results", "write_verdicts"]

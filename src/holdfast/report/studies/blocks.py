@@ -102,7 +102,7 @@ def _drawn(found: Reproduction, claims: Sequence[Claim], jobs: int) -> Iterator[
 
     def alone(study: Study) -> Reproduction:
         own = {k: v for k, v in found.tables.items() if k[0] == study.id}
-        return replace(found, studies=(study,), parts=(), tables=own, judgements=(), times={})
+        return replace(found, studies=(study,), parts=(), tables=own, judgements=(), times={}, kept=None)
 
     evidence = {
         s.id: [one for c in claims for e in c.evidence if e.study == s.id for one in e.each()] for s in found.studies

@@ -9,10 +9,9 @@ from holdfast.report.studies.forest import Forest, forests
 from holdfast.report.studies.names import sentence
 from holdfast.report.wording import capital, listing
 from holdfast.studies.reproduce.claim import Claim, claims
-from holdfast.studies.reproduce.quantities import Estimate
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import PAPERS
-from holdfast.studies.reproduce.verdict import Finding, Judgement
+from holdfast.studies.reproduce.verdict import Judgement, lies_there
 
 STATES = {  # state: (colour of the palette, sign, verb for one, verb for several)
     "holds": ("good", "✓", "holds", "hold"),
@@ -22,6 +21,7 @@ STATES = {  # state: (colour of the palette, sign, verb for one, verb for severa
     "untestable": ("muted", "–", "is untestable", "are untestable"),
     "not run": ("muted", "○", "was not run", "were not run"),
 }
+THEORY = "TH"  # no paper of its own
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -79,12 +79,12 @@ def _card(found: Reproduction, claim: Claim, judgement: Judgement | None) -> Car
     if judgement.verdict != "untestable" or claim.untestable:
         return Card(claim, judgement, judgement.verdict, sentence(capital(judgement.why)))
     places = dict.fromkeys((e.study, e.panel, "corrected") for e in claim.evidence)
-    failed = [f"{p[0]} {p[1]}: {_tame(found.missing[p])}" for p in places if p in found.missing]
-    if failed:
-        released = {(p.study.id, p.panel.title, p.preset) for p in found.parts if p.missing}
-        state = "untestable" if released.issuperset(p for p in places if p in found.missing) else "failed"
-        return Card(claim, judgement, state, sentence("; ".join(dict.fromkeys(failed))))
-    state = "untestable" if places.keys() & found.tables.keys() else "not run"
+    reasons = {place: found.reasons[place] for place in places if place in found.reasons}
+    if reasons:
+        said = [f"{p[0]} {p[1]}: {_tame(reason.why)}" for p, reason in reasons.items()]
+        state = "failed" if any(reason.failed for reason in reasons.values()) else "untestable"
+        return Card(claim, judgement, state, sentence("; ".join(dict.fromkeys(said))))
+    state = "untestable" if any(found.has(*place) for place in places) else "not run"
     return Card(claim, judgement, state, sentence(capital(judgement.why)))
 
 
@@ -93,15 +93,19 @@ def _tame(message: str) -> str:
 
 
 def headline(found: Reproduction, shown: Sequence[Card]) -> str:
-    """What became of the claims, in two sentences."""
+    """What became of the papers' claims, in two sentences; controls are not counted among them."""
+    shown = [card for card in shown if not card.claim.control]
     if not shown:
-        return f"No claim rests on what was run: {listing(s.id for s in found.studies)}."
+        return f"No claim rests on what was run: {listing(found.ids)}."
     if all(card.state == "not run" for card in shown):
-        return f"None of the papers' claims rests on what was run: {listing(s.id for s in found.studies)}."
+        return f"None of the papers' claims rests on what was run: {listing(found.ids)}."
     count = Counter(card.state for card in shown)
     parts = [f"{NUMBERS[n] if n < len(NUMBERS) else n} {STATES[s][2 if n == 1 else 3]}" for s, n in _in_order(count)]
-    papers = len({card.claim.paper for card in shown})
-    where = "of one paper" if papers == 1 else f"of {NUMBERS[papers]} papers"
+    papers = {card.claim.paper for card in shown}
+    several = len(papers - {THEORY})
+    where = f"of {NUMBERS[several]} paper{'s' if several > 1 else ''}" if several else ""
+    if THEORY in papers:
+        where += " and the theory" if where else "of the theory"
     total = NUMBERS[len(shown)] if len(shown) < len(NUMBERS) else str(len(shown))
     first = f"Of {total} claims {where}, {listing(parts)}." if len(shown) > 1 else f"The one claim {parts[0][4:]}."
     return f"{first} {_numbers(shown)}"
@@ -118,21 +122,13 @@ def _numbers(shown: Sequence[Card]) -> str:
     for title, attribute in (("computed as published", "published"), ("corrected", "corrected")):
         known = [f for f in findings if getattr(f, attribute) is not None]
         if known:
-            right = sum(claimed(f, getattr(f, attribute)) for f in known)
+            right = sum(lies_there(f.evidence, getattr(f, attribute)) for f in known)
             said.append((title, right, len(known)))
     if not said:
         return "None of their numbers could be computed in this run."
     (title, right, total), *rest = said
     text = f"{capital(title)}, {right} of {total} numbers lie on the claimed side with their whole interval"
     return text + "".join(f"; {t}, {r} of {n} do" for t, r, n in rest) + "."
-
-
-def claimed(finding: Finding, estimate: Estimate) -> bool:
-    """Whether a number's whole interval lies where the claim says."""
-    e = finding.evidence
-    if e.expect == "zero":
-        return -e.margin <= estimate.low and estimate.high <= e.margin
-    return estimate.low > 0 if e.expect == "positive" else estimate.high < 0
 
 
 @dataclass(frozen=True)
@@ -151,5 +147,6 @@ def by_paper(shown: Sequence[Card]) -> list[Paper]:
     for paper, title in PAPERS.items():
         own = tuple(c for c in shown if c.claim.paper == paper)
         if own:
-            found.append(Paper(paper, title, own, tuple(_in_order(Counter(c.state for c in own)))))
+            count = Counter(c.state for c in own if not c.claim.control)
+            found.append(Paper(paper, title, own, tuple(_in_order(count))))
     return found

@@ -20,18 +20,24 @@ MEANT = {
     "moments on {train} images{data}, with {draws} draws where the papers have 100: its verdicts say nothing about the "
     "papers.",
     "laptop": "Fewer test points and draws than in the papers ({points} instead of 500, {draws} instead of 100), so "
-    "intervals are wider; the rest is as the papers or this page say.",
+    "intervals are wider, and narrower networks ({networks}); the rest is as the papers or this page say.",
     "paper": "",
 }
 
 
 def command(found: Reproduction, chosen: Sequence[Study], preset: str = "") -> str:
-    """What runs some of the studies again, with the panels that were asked for alone."""
-    whole = studies()
-    in_part = any(s.id in whole and len(s.panels) < len(whole[s.id].panels) for s in chosen)
-    titles = dict.fromkeys(panel.title for study in chosen for panel in study.panels) if in_part else ()
-    words = ["holdfast reproduce", *(s.id for s in chosen), *(["--preset", preset] if preset else [])]
-    return " ".join([*words, "--scale", found.scale, *(f"--panel {shlex.quote(title)}" for title in titles)])
+    """What runs some of the studies again: those that are whole together, each that is not with its panels alone."""
+    preset = preset or ("" if len(found.presets) > 1 else found.presets[0])
+    by_panels: dict[tuple[str, ...], list[str]] = {}
+    for study in chosen:
+        whole = studies().get(study.id, study)
+        titles = tuple(panel.title for panel in study.panels)
+        by_panels.setdefault(titles if len(titles) < len(whole.panels) else (), []).append(study.id)
+    options = [*(["--preset", preset] if preset else []), "--scale", found.scale]
+    return " && ".join(
+        " ".join(["holdfast reproduce", *ids, *options, *(f"--panel {shlex.quote(title)}" for title in titles)])
+        for titles, ids in by_panels.items()
+    )
 
 
 def settled(found: Reproduction, preset: str = "corrected") -> Settled:
@@ -44,6 +50,7 @@ def meant(found: Reproduction) -> str:
     scale = settled(found).scale
     stands = f" ({listing(sorted({f'{data_title(v)} in place of all image data' for v in scale.data.values()}))})"
     words = {"points": scale.points, "train": plain(scale.train), "draws": scale.draws.get(100, 100)}
+    words["networks"] = listing(f"{name} of {own} units" for name, own, _ in _widths(found))
     return MEANT.get(found.scale, "").format(data=stands if scale.data else "", **words)
 
 
@@ -56,16 +63,51 @@ def sizes(found: Reproduction) -> dict[str, str]:
         "Training images": "all" if scale.train is None else plain(scale.train),
         "Training seeds": plain(scale.seeds),
         "k": f"{plain(scale.k)}{NBSP}%, and the figure's own",
+        "Networks": listing(
+            f"{name} of {own} units in a layer (the papers: {whole})" for name, own, whole in _widths(found)
+        ),
         "Draws": listing(f"{here} for the papers' {there}" for there, here in sorted(scale.draws.items()))
         or "as the papers",
         "Data": listing(f"{data_title(here)} for {data_title(there)}" for there, here in scale.data.items())
         or "the papers'",
-        "Time": f"{duration(found.seconds)} of computation on one core, all figures together",
+        "Time": f"{duration(_all_seconds(found))} of computation on one core, all figures together"
+        f"{', what several runs share counted in each' if found.kept else ''}",
     }
     if found.retried:
         count = "1 cell was" if len(found.retried) == 1 else f"{plain(len(found.retried))} cells were"
         rows["Retried"] = f"{count} begun again, because the process that computed them was lost"
+    if found.kept:  # the runs say theirs
+        return rows
     return rows | {"Machine": machine(), "Versions": ", ".join(f"{k} {v}" for k, v in versions().items())}
+
+
+def runs(found: Reproduction) -> list[dict[str, Any]]:
+    """The runs that the page is made of, the earlier first, this one last; none where this one is the only one."""
+    if not found.kept:
+        return []
+    own = {"machine": machine(), "seconds": found.seconds, "studies": [s.id for s in found.studies]}
+    own |= {"versions": versions(), "again": command(found, found.studies)}
+    told = [run.model_dump() for run in found.kept.runs]
+    return [
+        {
+            "figures": listing(list(run["studies"])),
+            "time": duration(run["seconds"]),
+            "machine": run["machine"],
+            "versions": ", ".join(f"{k} {v}" for k, v in run["versions"].items()),
+            "again": run["again"],
+        }
+        for run in (*told, own)
+    ]
+
+
+def _widths(found: Reproduction) -> list[tuple[str, int, str]]:
+    """(network, width, the papers' widths) of the papers' own networks, as of paper BE."""
+    widths = lambda scale, network: [
+        Settled("corrected", scale).of("network", study="BE-F3", data=data, network=network)["width"]
+        for data in ("mnist", "fashion-mnist")
+    ]
+    own = {network: widths(found.scale, network) for network in ("fc2", "conv")}
+    return [(n, w[0], listing(plain(v) for v in widths("paper", n))) for n, w in own.items()]
 
 
 def machine() -> str:
@@ -81,6 +123,10 @@ def machine() -> str:
     )
 
 
+def _all_seconds(found: Reproduction) -> float:
+    return found.seconds + sum(run.seconds for run in (found.kept.runs if found.kept else ()))
+
+
 def duration(seconds: float) -> str:
     """A time in words.
 
@@ -94,7 +140,12 @@ def duration(seconds: float) -> str:
 
 def meanings(found: Reproduction) -> dict[str, dict[str, Mapping[str, Any]]]:
     """What treatments and attacks meant: preset -> title -> settings, as of the first panel that has each."""
-    return {preset: _of(found, preset) for preset in found.presets}
+    said: dict[str, dict[str, Mapping[str, Any]]] = {}
+    earlier = [run.settings for run in found.kept.runs] if found.kept else []
+    for run in (*earlier, {preset: _of(found, preset) for preset in found.presets}):
+        for preset, rows in run.items():
+            said[preset] = rows | said.get(preset, {})
+    return said
 
 
 def _of(found: Reproduction, preset: str) -> dict[str, Mapping[str, Any]]:

@@ -10,18 +10,20 @@ from holdfast.report.studies.names import in_words, look, treatment_title, value
 from holdfast.report.wording import interval, number, signed, the
 from holdfast.studies.reproduce.claim import Evidence
 from holdfast.studies.reproduce.quantities import Estimate
-from holdfast.studies.reproduce.verdict import Finding, Judgement
+from holdfast.studies.reproduce.verdict import NOT_RUN, Finding, Judgement
 
 COLOURS = {"holds": "good", "holds weaker": "warn", "does not hold": "bad", "untestable": "muted"}
 AXES = {
     "difference": "{column} minus that of {against}",
     "level": "{column}: mean over images",
+    "gap": "{column} minus {other}: mean over images",
     "correlation": "Spearman's correlation of {column} and {other}",
     "trend": "{column}: slope over the logarithm of {over}",
     "association": "{column} and {other}: rank correlation over networks",
 }
 _COLUMNS = {"k_lrp": "k-LRP", "softmax_robustness": "softmax robustness", "k_lrp_of_draws": "k-LRP of single draws"}
 MOST = 12  # numbers in one drawing
+LABEL = 20  # letters of a line of a number's name
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class Forest:
 
 
 def forests(judgement: Judgement) -> list[Forest]:
-    """One drawing for each kind of number and each study, of those that there are numbers of."""
+    """One drawing for each kind of number and each study, of those that there are numbers of.
+
+    What a run does not contain is counted in the card and not drawn.
+    """
     kinds = [own for own in _kinds(judgement) if any(f.published or f.corrected for f in own)]
     return [f for i, own in enumerate(kinds) for f in _parts(judgement, i, own)]
 
@@ -48,8 +53,11 @@ def column_title(name: str) -> str:
 def _kinds(judgement: Judgement) -> list[list[Finding]]:
     kinds: dict[tuple[str, ...], list[Finding]] = {}
     for finding in judgement.findings:
+        if finding.why == NOT_RUN and finding.published is None:
+            continue
         e = finding.evidence
-        kinds.setdefault((e.study, e.quantity, e.column, e.other), []).append(finding)
+        own_axis = str(e.where.get("distance", ""))  # distances of different kinds have different units
+        kinds.setdefault((e.study, e.quantity, e.column, e.other, e.per, own_axis), []).append(finding)
     return list(kinds.values())
 
 
@@ -92,7 +100,8 @@ def _draw(
 ) -> Plot:
     evidence = findings[0].evidence
     controls = any(f.controls for f in findings)
-    height = 0.52 if controls else 0.42
+    labels = [wrap(n, LABEL, 3) for n in names]
+    height = 0.52 if controls or any(label.count("\n") > 1 for label in labels) else 0.42
     with panel(0.62 + height * len(findings)) as (figure, axes):
         described = []
         for y, (finding, title) in enumerate(zip(findings, names, strict=True)):
@@ -101,7 +110,7 @@ def _draw(
             _numbers(axes, y, finding, controls)
             described.append(f"{title}: {_said(finding)}")
         axes.axvline(0, color=light("muted"), linewidth=1, zorder=1)
-        axes.set_yticks(range(len(findings)), [wrap(n, 18, 3) for n in names])
+        axes.set_yticks(range(len(findings)), labels)
         axes.set_ylim(len(findings) - 0.5, -0.5)
         axes.set_xlim(limits)
         axes.locator_params(axis="x", nbins=6)
@@ -116,7 +125,8 @@ def _axis(evidence: Evidence) -> str:
     against = in_words(evidence.against)
     if set(evidence.against) == {"treatment"}:
         against = the(treatment_title(evidence.against["treatment"]))
-    words = {"column": column_title(evidence.column), "other": column_title(evidence.other), "against": against}
+    column = column_title(evidence.column) + (f" over {column_title(evidence.per)}" if evidence.per else "")
+    words = {"column": column, "other": column_title(evidence.other), "against": against}
     words |= {"over": "the number of draws" if evidence.over == "draws" else column_title(evidence.over)}
     return AXES.get(evidence.quantity, f"{{column}}: {evidence.quantity}").format(**words)
 

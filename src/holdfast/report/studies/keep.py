@@ -2,25 +2,39 @@
 
 <folder>/<scale>/claims.json        all claims with their numbers; `claims.csv` has one row for each number
 <folder>/<scale>/tables/*.csv       means and quantiles over images, one file for each table of each study
-<folder>/<scale>/figures/*/*.svg    every drawing
-<folder>/<scale>/manifest.json      sizes, seeds, versions, machine, times, and how to run it again
+<folder>/<scale>/figures/*/*.svg    every drawing, unless all are too many: then the heaviest are in the page alone
+<folder>/<scale>/manifest.json      sizes, seeds; of each run its panels, versions, machine, times, and how to repeat it
 <folder>/<scale>/verdicts.html      the page
 """
 
+import io
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.report.figures.canvas import slug
 from holdfast.report.frame import save
 from holdfast.report.studies import facts
 from holdfast.report.studies.blocks import blocks
 from holdfast.report.studies.cards import Card, cards, headline
-from holdfast.report.studies.page import FILE, page_text
-from holdfast.report.studies.pictures import picture_of
+from holdfast.report.studies.kept_articles import kept_articles
+from holdfast.report.studies.page import page_text
+from holdfast.report.studies.pictures import names_of, picture_of
 from holdfast.report.studies.summary import summary
-from holdfast.studies.reproduce.quantities import Estimate
+from holdfast.studies.reproduce.kept import (
+    CLAIMS,
+    MANIFEST,
+    NUMBERS,
+    PAGE,
+    finding_to_json,
+    settings_of,
+    sizes_of,
+)
+from holdfast.studies.reproduce.plan import plan
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.stage_key import versions
 
@@ -29,11 +43,13 @@ if TYPE_CHECKING:
 
 LIMIT = 20_000_000  # bytes of everything that is kept of one scale
 DIGITS = 6
-NUMBERS = ("published", "corrected", "beyond_chance")
+POSTERIORS = "posteriors"  # the table with a row for each ensemble: kept as it is
 
 
 def keep_results(found: Reproduction, folder: Path | str) -> Path:
-    """Keep the small results of a reproduction. What an earlier run of the same scale left is replaced.
+    """Keep the small results of a reproduction.
+
+    What an earlier run of the same scale left is replaced, unless the reproduction was one that adds to it (`kept`).
 
     Args:
         found: what `holdfast.studies.reproduce.run.reproduce` returned.
@@ -44,18 +60,28 @@ def keep_results(found: Reproduction, folder: Path | str) -> Path:
 
     Raises:
         TypeError: `found` is not a `Reproduction`.
-        ValueError: it would be more than 20 MB; nothing is written.
+        ValueError: it would be more than 20 MB even without drawings beside the page, or it adds to what another
+            folder has; nothing is written.
     """
     if not isinstance(found, Reproduction):
         raise TypeError(f"report.keep_results: expected a Reproduction, got {type(found).__name__}.")
     home = Path(folder) / found.scale
-    files = dict(_files(found))
+    if found.kept and found.kept.folder.resolve() != home.resolve():
+        raise ValueError(f"report.keep_results: the run adds to {found.kept.folder}, it cannot be kept in {home}.")
+    if found.kept and (home / MANIFEST).read_bytes() != found.kept.content:
+        raise ValueError(
+            f"report.keep_results: {home} was changed by another run since this one read it; repeat the command: what "
+            "is computed is not computed again."
+        )
+    files = _lighter(dict(_files(found)))
     size = sum(map(len, files.values()))
     if size > LIMIT:
         raise ValueError(
             f"report.keep_results: {size / 1e6:.1f} MB for {home}, but at most {LIMIT / 1e6:.0f} MB are kept; keep "
             "fewer studies, or a run with fewer layers."
         )
+    if not found.kept:  # until there is a manifest again, nobody adds to a mixture of the old and the new
+        (home / MANIFEST).unlink(missing_ok=True)
     for old in (*home.glob("tables/*.csv"), *home.glob("figures/*/*.svg")):
         if old.relative_to(home).as_posix() not in files:
             old.unlink()
@@ -64,10 +90,33 @@ def keep_results(found: Reproduction, folder: Path | str) -> Path:
     return home
 
 
+class NotKept(UserWarning):
+    """Drawings that were not written as files of their own, so that the rest fits; the page has them all."""
+
+
+def _lighter(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The same files without the drawings of some studies, the heaviest first, where all are too many."""
+    weights: dict[str, int] = {}
+    for name, content in files.items():
+        if name.startswith("figures/"):
+            weights[name.split("/")[1]] = weights.get(name.split("/")[1], 0) + len(content)
+    over, left_out = sum(map(len, files.values())) - LIMIT, []
+    for study in sorted(weights, key=lambda s: -weights[s]):
+        if over <= 0:
+            break
+        over -= weights[study]
+        left_out.append(study)
+    if left_out and over <= 0:
+        warnings.warn(f"drawings of {', '.join(left_out)} are in the page alone.", NotKept, stacklevel=3)
+        return {k: v for k, v in files.items() if not any(k.startswith(f"figures/{s}/") for s in left_out)}
+    return files
+
+
 def _files(found: Reproduction) -> Iterator[tuple[str, bytes]]:
     shown = cards(found)
     drawn = blocks(found, [c.claim for c in shown], None)
-    tables = {name: _text(table) for name, table in _tables(found)}
+    yield from _kept_figures(found)
+    tables = dict(_tables(found))
     for block in drawn:
         own = [n for n in tables if n.startswith(f"{block.study.id}-")]
         block.files.extend((n.removeprefix(f"{block.study.id}-"), [("means", f"tables/{n}.csv")]) for n in own)
@@ -77,23 +126,61 @@ def _files(found: Reproduction) -> Iterator[tuple[str, bytes]]:
         for forest in card.forests:
             yield f"figures/claims/{forest.plot.name}.svg", forest.plot.svg.encode()
     yield from ((f"tables/{name}.csv", text.encode()) for name, text in tables.items())
-    claims = {"headline": headline(found, shown), "claims": [_claim(card) for card in shown]}
-    yield "claims.json", _json(claims)
+    said = {"headline": headline(found, shown), "claims": [_claim(card) for card in shown]}
+    yield CLAIMS, _json(said)
     yield "claims.csv", _csv(shown)
-    yield "manifest.json", _json(_manifest(found))
-    yield FILE, page_text(found, shown, drawn).encode()
+    yield PAGE, page_text(found, shown, drawn, kept_articles(found, None)).encode()
+    yield MANIFEST, _json(_manifest(found))  # last: until it is there, a run that was to be added can be added again
 
 
-def _tables(found: Reproduction) -> "Iterator[tuple[str, DataFrame]]":
-    """The summary of every table, all panels and presets together."""
+def _kept_figures(found: Reproduction) -> Iterator[tuple[str, bytes]]:
+    """Drawings of the panels that an earlier run kept; those of claims are drawn anew."""
+    for study, panel in found.kept.panels if found.kept else ():
+        for file in sorted(found.kept.folder.glob(f"figures/{study}/{slug(*names_of(study, panel))}_*.svg")):
+            yield file.relative_to(found.kept.folder).as_posix(), file.read_bytes()
+
+
+def _tables(found: Reproduction) -> Iterator[tuple[str, str]]:
+    """The summary of every table as CSV, all panels and presets together, below what an earlier run kept of it."""
+    new = dict(_means(found))
+    old = dict(_kept_means(found))
+    for name in old | new:
+        if name not in old:
+            yield name, _text(new[name])
+        elif name not in new:
+            yield name, _text(old[name])
+        else:
+            import pandas
+
+            yield name, _text(pandas.concat([old[name], _read_csv(io.StringIO(_text(new[name])))]))
+
+
+def _kept_means(found: Reproduction) -> "Iterator[tuple[str, DataFrame]]":
+    """The tables that an earlier run kept, without the panels that were computed again."""
+    for file in sorted(found.kept.folder.glob("tables/*.csv")) if found.kept else ():
+        study, table = file.stem.rpartition("-")[0], _read_csv(file)
+        stay = [(study, panel) in found.kept.panels for panel in table.panel]
+        if any(stay):
+            yield file.stem, table[stay]
+
+
+def _read_csv(file: Any) -> "DataFrame":
+    """A CSV file, letter by letter."""
+    import pandas
+
+    return pandas.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def _means(found: Reproduction) -> "Iterator[tuple[str, DataFrame]]":
+    """The summary of every table of this run."""
     import pandas
 
     rows: dict[str, list[DataFrame]] = {}
     said = {s.id for s in found.studies if picture_of(s).IN_NUMBERS}
     for (study, panel, preset), tables in found.tables.items():
         for name, table in tables.items():
-            if study in said and not table.empty:
-                means = summary(table)
+            if (study in said or name == POSTERIORS) and not table.empty:
+                means = table.copy() if name == POSTERIORS else summary(table)
                 means.insert(0, "preset", preset)
                 means.insert(0, "panel", panel)
                 rows.setdefault(f"{study}-{name}", []).append(means)
@@ -107,24 +194,8 @@ def _text(table: "DataFrame") -> str:
 def _claim(card: Card) -> dict[str, Any]:
     claim, findings = card.claim, card.judgement.findings if card.judgement else ()
     told = {"id": claim.id, "paper": claim.paper, "statement": claim.statement, "source": claim.source}
-    told |= {"verdict": card.state, "why": card.why, "background": claim.background}
-    return told | {"numbers": [_finding(f) for f in findings]}
-
-
-def _finding(finding: Any) -> dict[str, Any]:
-    e = finding.evidence
-    asked = {"study": e.study, "panel": e.panel, "quantity": e.quantity, "table": e.table, "column": e.column}
-    asked |= {"other": e.other, "where": e.where, "against": e.against, "expect": e.expect, "paper": e.paper}
-    controls = [{"control": name, "claimed_is_above": above, **_estimate(n)} for name, n, above in finding.controls]
-    numbers = {name: _estimate(getattr(finding, name)) for name in NUMBERS} | {"chance": finding.chance}
-    return asked | numbers | {"controls": controls, "verdict": finding.verdict, "why": finding.why}
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "images": estimate.images}
-    return numbers | {"p": estimate.p, "seeds": estimate.seeds}
+    told |= {"control": claim.control, "verdict": card.state, "why": card.why, "background": claim.background}
+    return told | {"numbers": [finding_to_json(f) for f in findings]}
 
 
 def _csv(shown: list[Card]) -> bytes:
@@ -137,7 +208,7 @@ def _csv(shown: list[Card]) -> bytes:
         own = {"claim": claim["id"], "claim_verdict": claim["verdict"]}
         for number in claim["numbers"] or [{}]:
             row = own | {k: v for k, v in number.items() if k not in (*NUMBERS, "controls")}
-            row |= {k: json.dumps(row[k], sort_keys=True) for k in ("where", "against") if k in row}
+            row |= {k: json.dumps(row[k], sort_keys=True) for k in ("where", "against", "above") if k in row}
             for name in NUMBERS:
                 row |= {f"{name}_{k}": v for k, v in (number.get(name) or {}).items()}
             for control in number.get("controls", ()):
@@ -147,19 +218,29 @@ def _csv(shown: list[Card]) -> bytes:
 
 
 def _manifest(found: Reproduction) -> dict[str, Any]:
-    scale = facts.settled(found).scale
-    rules = ("network", "fit", "attack", "explain", "measure")
-    return {
-        "scale": scale.model_dump(mode="json", exclude=set(rules)),
-        "presets": found.presets,
-        "studies": {s.id: {"figure": s.figure, "seconds": found.times.get(s.id)} for s in found.studies},
+    settings, reasons = settings_of(plan(found.studies, found.scale)), replace(found, kept=None).reasons
+    run = {"studies": {s.id: {"figure": s.figure, "seconds": found.times.get(s.id)} for s in found.studies}}
+    for study in found.studies:
+        run["studies"][study.id]["panels"] = {
+            panel.title: {
+                "settings": settings[study.id, panel.title],
+                "missing": {
+                    preset: reasons[name].model_dump()
+                    for preset in found.presets
+                    if (name := (study.id, panel.title, preset)) in reasons
+                },
+            }
+            for panel in study.panels
+        }
+    run |= {
         "seconds": found.seconds,
-        "missing": {" ".join(name): reason for name, reason in found.missing.items()},
         "versions": versions(),
         "machine": facts.machine(),
-        "settings": facts.meanings(found),
+        "settings": facts.meanings(replace(found, kept=None)),
         "again": facts.command(found, found.studies),
     }
+    earlier = [one.model_dump(mode="json") for one in found.kept.runs] if found.kept else []
+    return {"scale": sizes_of(found.scale), "presets": found.presets, "runs": [*earlier, run]}
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -27,8 +27,8 @@ _DATA = {
 }  # fmt: skip
 LABELS = (
     "data", "network", "treatment", "attack", "rule", "layer", "epsilon", "draws", "k", "seed", "image", "panel",
-    "width", "depth", "train", "warm_up", "learning_rate", "epochs", "step", "trajectory", "spread", "level", "example",
-    "member",
+    "width", "depth", "train", "warm_up", "kept_draws", "learning_rate", "epochs", "step", "trajectory", "spread",
+    "level", "example", "member",
 )  # fmt: skip
 
 

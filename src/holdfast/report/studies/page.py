@@ -1,6 +1,7 @@
 """The verdict page: what became of every claim of the papers, and every figure next to the paper's numbers."""
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.report.frame import Section, render, save
@@ -8,12 +9,14 @@ from holdfast.report.studies import facts
 from holdfast.report.studies.blocks import Block, blocks
 from holdfast.report.studies.cards import STATES, Card, by_paper, cards, headline
 from holdfast.report.studies.forest import worded
+from holdfast.report.studies.kept_articles import KeptArticle, kept_articles
 from holdfast.report.studies.names import in_words, look, sentence
+from holdfast.report.studies.posteriors import posteriors, remarks
+from holdfast.studies.reproduce.kept import PAGE
 from holdfast.studies.reproduce.run import Reproduction
-from holdfast.studies.reproduce.study import PAPERS
+from holdfast.studies.reproduce.study import PAPERS, studies
 from holdfast.studies.stage_key import versions
 
-FILE = "verdicts.html"
 SECTIONS = (
     Section("verdicts", "The verdicts", "studies/"),
     Section("claims", "Claim by claim", "studies/"),
@@ -49,18 +52,20 @@ def write_verdicts(found: Reproduction, folder: Path | str, *, jobs: int = 1) ->
     for block in drawn:
         for d in block.drawn:
             save(folder / "figures" / block.study.id / f"{d.plot.name}.svg", d.plot.svg.encode())
-    save(folder / FILE, page_text(found, shown, drawn).encode())
-    return folder / FILE
+    save(folder / PAGE, page_text(found, shown, drawn, kept_articles(found, folder)).encode())
+    return folder / PAGE
 
 
-def page_text(found: Reproduction, shown: list[Card], drawn: list[Block]) -> str:
-    """The page as text."""
+def page_text(found: Reproduction, shown: list[Card], drawn: list[Block], kept: Sequence[KeptArticle] = ()) -> str:
+    """The page as text, with the articles that an earlier run kept."""
     papers = by_paper(shown)
-    several = len({s.paper for s in found.studies}) > 1
+    several = len(papers) > 1
     said = headline(found, shown)
     return render(
         "studies/page.html.j2",
-        title="The papers, claim by claim" if several else f"The claims of paper {found.studies[0].paper}, one by one",
+        title="The papers, claim by claim"
+        if several
+        else f"The claims of paper {found.ids[0].split('-')[0]}, one by one",
         description=said,
         version=versions()["holdfast"],
         sections=[s for s in SECTIONS if s.anchor != "claims" or any(c.judgement for c in shown)],
@@ -70,16 +75,26 @@ def page_text(found: Reproduction, shown: list[Card], drawn: list[Block]) -> str
         meant=facts.meant(found),
         papers=papers,
         paper_titles=PAPERS,
-        blocks=drawn,
+        articles=_in_order([*drawn, *kept]),
+        runs=facts.runs(found),
         states=STATES,
         sizes=facts.sizes(found),
         meanings=facts.meanings(found),
+        posteriors=posteriors(found),
+        remarks=remarks(found),
         worded=worded,
         in_words=in_words,
         sentence=sentence,
         look=look,
         presets={"published": "As published", "corrected": "Corrected"},
     )
+
+
+def _in_order(articles: Sequence[Block | KeptArticle]) -> list[Block | KeptArticle]:
+    """In the order of the papers and their figures."""
+    place = {study: i for i, study in enumerate(studies())}
+    name = lambda one: one.study if isinstance(one, KeptArticle) else one.study.id
+    return sorted(articles, key=lambda one: place.get(name(one), len(place)))
 
 
 def _write_csv(folder: Path, jobs: int) -> None:

@@ -18,6 +18,7 @@ from holdfast.studies.engine.kind import kind_of
 from holdfast.studies.stage_key import stage_key
 
 SHOWN = 16  # digits of a key that make the name of a file
+SHARED = ("studies/draws", "studies/functions", "studies/images")  # what cells of all kinds run
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +48,10 @@ class Cell:
 
     @property
     def rooms(self) -> tuple[str, ...]:
-        """Whose code it runs: its kind's, and those of the functions that its settings name."""
+        """Whose code it runs: its kind's own file and rooms, and those of the functions that its settings name."""
+        own = {f"studies/cells/{self.kind}", *SHARED, *kind_of(self.kind).rooms}
         named = re.findall(r'"holdfast\.([a-z_.]+)\.\w+"', json.dumps(self.settings))
-        return tuple(sorted({*kind_of(self.kind).rooms, *(name.replace(".", "/") for name in named)}))
+        return tuple(sorted({*own, *(name.replace(".", "/") for name in named)}))
 
     @property
     def described(self) -> dict[str, Any]:

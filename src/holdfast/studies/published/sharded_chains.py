@@ -80,10 +80,13 @@ def sharded_chains(
     parts = torch.randperm(len(data), generator=g).split(shard)
     each, pool, accepted = draws // len(parts) + 1, [], []
     for number, rows in enumerate(track(parts, "chains as released")):
-        likelihood = potential(network, coordinates, data.images[rows][None], data.labels[rows][None])
         start = 4 * torch.rand(1, coordinates.size, generator=g) - 2
+        chosen = torch.randint(each, (each,), generator=g)
+        if keep == "last" and number < len(parts) - 1:
+            continue  # nothing of this chain would be kept
+        likelihood = potential(network, coordinates, data.images[rows][None], data.labels[rows][None])
         found, rate = _chain(likelihood, start, seed + number, warm_up, each, trajectory, step)
-        pool.append(found[torch.randint(each, (each,), generator=g)])
+        pool.append(found[chosen])
         accepted.append(rate)
     if keep == "last":
         picked = pool[-1][torch.randint(each, (draws,), generator=g)]

@@ -11,7 +11,7 @@ from holdfast.studies.reproduce.study import HOME, Declared, read
 
 Where = dict[str, str | float | int | list[str] | list[float] | list[int]]
 NUMBERED = ("layer", "draws", "k", "epsilon")  # labels whose values say nothing without their names
-Expect = Literal["positive", "negative", "zero"]
+Expect = Literal["positive", "negative", "zero", "not above", "not below"]
 
 
 class Evidence(Declared):
@@ -20,31 +20,39 @@ class Evidence(Declared):
     Attributes:
         study, panel: where it is found.
         quantity: how it is computed, see `holdfast.studies.reproduce.quantities`.
-        table, column: of the panel's tables; `other` a second column for correlations.
+        table, column: of the panel's tables; `other` a second column, for gaps and correlations.
+        per: a column that `column` is divided by, row by row; rows where it is zero are left out.
         over: the column whose logarithm a trend is taken over.
         where: labels of the rows; a list stands for one piece of evidence for each of its values.
         against: labels that the rows to compare with have instead.
         controls: labels of rows that must not do as well.
+        above: columns, and the values that rows must exceed to count.
         only: images whose decision the attack left as it was ("kept"), or changed.
-        expect: what the claim says of the number.
-        margin: what counts as zero.
+        expect: what the claim says of the number: its sign, or that it is zero, not above or not below zero.
+        margin: what counts as zero where that is expected.
+        least: the size below which a number is too little to matter where a sign is expected.
         paper: the paper's number; or, for lists in `where`, one for each value of the last list.
+        comparable: whether the paper's number is of such networks and data that sizes can be compared, not signs alone.
     """
 
     study: str
     panel: str
-    quantity: Literal["difference", "level", "correlation", "trend", "association"]
+    quantity: Literal["difference", "level", "gap", "correlation", "trend", "association"]
     table: str = "resilience"
     column: str = "k_lrp"
     other: str = ""
+    per: str = ""
     over: str = "draws"
     where: Where = Field(default_factory=dict)
     against: Where = Field(default_factory=dict)
     controls: tuple[Where, ...] = ()
+    above: dict[str, float] = Field(default_factory=dict)
     only: Literal["all", "kept", "changed"] = "all"
     expect: Expect
     margin: float = Field(0.02, ge=0)
+    least: float = Field(0.0, ge=0)
     paper: float | list[float] | None = None
+    comparable: bool = True
 
     def each(self) -> Iterator["Evidence"]:
         """One piece of evidence for each combination of the listed values."""
@@ -70,6 +78,8 @@ class Claim(Declared):
         source: where in the paper.
         evidence: what it rests on here.
         untestable: why nothing here can test it.
+        every: whether it is said of every case, so that one that fails is enough against it.
+        control: whether it is a test of the procedure and no claim of the paper's; it is then not counted among them.
         background: what the audit of the paper says of it.
     """
 
@@ -79,6 +89,8 @@ class Claim(Declared):
     source: str
     evidence: tuple[Evidence, ...] = ()
     untestable: str = ""
+    every: bool = False
+    control: bool = False
     background: str = ""
 
 

@@ -34,6 +34,11 @@ def is_single(settled: Settled, **labels: str) -> bool:
     return bool(settled.of("fit", **labels).get("single", False))
 
 
+def is_derived(settled: Settled, **labels: str) -> bool:
+    """Whether a treatment is made of another one, without a fit of its own."""
+    return "of" in settled.of("fit", **labels)
+
+
 def architecture(settled: Settled, study: str, data: str, network: str) -> dict[str, Any]:
     """The settings of the network."""
     found = settled.of("network", study=study, data=data, network=network)

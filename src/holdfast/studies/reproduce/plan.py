@@ -46,6 +46,17 @@ def plan(studies: Iterable[Study], scale: str, presets: Sequence[str] = PRESETS)
     return [_part(study, panel, settled[preset]) for study in studies for preset in presets for panel in study.panels]
 
 
+def finished(studies: Iterable[Study], store: Store, scale: str, presets: Sequence[str] = PRESETS) -> list[Study]:
+    """The studies with those panels alone whose cells are all in the store, under every preset."""
+    found = []
+    for study in studies:
+        parts = plan([study], scale, presets)
+        open_ = {p.panel.title for p in parts for cell in p.cells if not store.has(cell)}
+        if only := study.only([panel.title for panel in study.panels if panel.title not in open_]):
+            found.append(only)
+    return found
+
+
 def _part(study: Study, panel: Panel, settled: Settled) -> Part:
     try:
         return Part(study, panel, settled.name, tables_of(study, panel, settled))

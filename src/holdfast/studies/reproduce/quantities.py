@@ -2,18 +2,19 @@
 
     difference    mean over images of column(where) - column(against), the same image and training seed
     level         mean over images of the column
+    gap           mean over images of the column minus another column of the same row
     trend         mean over images of the slope of the column over the logarithm of the number of draws, or of what
                   `over` names
     correlation   Spearman's correlation over images of two columns, the mean over training seeds
     association   the same over all rows, for tables of networks
 
-Intervals are bootstrap intervals over images, and over training seeds as well where there are several. Where a table
-has several radii and none is named, the largest is meant.
+Intervals are bootstrap intervals over images, and over training seeds as well where there are several; those of an
+association are over settings of networks. Where a table has several radii and none is named, the largest is meant.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,15 +25,21 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 RESAMPLES = 1999
-FEWEST = 5  # images that a number may rest on
+FEWEST = 5  # images, or settings of networks, that a number may rest on
 PAIR = ["seed", "image"]
+TESTS = {"positive": "greater", "negative": "less"}  # what is expected -> the side of the paired test
 BEYOND_CHANCE = {"k_lrp": "k_lrp_corrected"}  # a score of maps -> the same with the chance level taken off
+OF_A_NETWORK = ("seed", "member", "accuracy", "attacked_accuracy", "robustness", "saturated")  # not of its setting
+OF_CHANCE = ("difference", "trend")  # quantities that a chance level can make, or hide
 KEYS = ("treatment", "draws", "seed", "attack", "epsilon", "image")  # that tables of one study have in common
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, its 95 % interval, of how many images and seeds; `p` of the paired test where there is one."""
+    """A number, its 95 % interval, of how many images and seeds.
+
+    `p`, where there is one, is of Wilcoxon's signed-rank test against the side that is expected, else of both sides.
+    """
 
     value: float
     low: float
@@ -63,8 +70,8 @@ def estimate(
     if evidence.quantity == "association":
         return _association(_both(evidence, table, labels))
     if evidence.quantity == "correlation":
-        return _correlation(_pairs(evidence, table, labels))
-    return _mean(_values(evidence, table, labels))
+        return _correlation(_stacked(*_pairs(evidence, table, labels)))
+    return _mean(_values(evidence, table, labels), TESTS.get(evidence.expect, "two-sided"))
 
 
 def advantage(evidence: Evidence, tables: "Mapping[str, DataFrame]", control: Mapping[str, Any]) -> Estimate:
@@ -77,7 +84,7 @@ def advantage(evidence: Evidence, tables: "Mapping[str, DataFrame]", control: Ma
     if evidence.quantity == "association":
         return _association(_both(evidence, table, own), _both(evidence, table, other))
     if evidence.quantity == "correlation":
-        return _correlation(_pairs(evidence, table, own), _pairs(evidence, table, other))
+        return _correlation(*_on_the_same_images(evidence, table, own, other))
     a, b = _values(evidence, table, own), _values(evidence, table, other)
     return _mean(_complete(a.sub(b)))
 
@@ -91,7 +98,7 @@ def beyond_chance(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> tupl
     Raises:
         NotThere: the score has no chance level, or no table has it.
     """
-    if evidence.column not in BEYOND_CHANCE or evidence.quantity not in ("difference", "trend"):
+    if evidence.column not in BEYOND_CHANCE or evidence.quantity not in OF_CHANCE:
         raise NotThere(f"{evidence.quantity} of {evidence.column} has no chance level")
     asked = evidence.model_copy(update={"column": BEYOND_CHANCE[evidence.column]})
     own = rows(joined(evidence.model_copy(update={"other": "chance"}), tables), evidence.where)
@@ -107,14 +114,17 @@ def joined(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> "DataFrame"
     if evidence.table not in tables or tables[evidence.table].empty:
         raise NotThere(f"the table {evidence.table!r} is empty")
     table = tables[evidence.table]
-    wanted = [c for c in (evidence.column, evidence.other) if c and c not in table.columns]
-    if not wanted:
-        return table
-    more = tables.get("predictions")
-    if more is None or not set(wanted) <= set(more.columns):
-        raise NotThere(f"there is no column {', '.join(wanted)}")
-    on = [c for c in KEYS if c in table.columns]
-    return table.merge(more[[*on, *wanted]], on=on)
+    wanted = [c for c in (evidence.column, evidence.other, evidence.per) if c and c not in table.columns]
+    if wanted:
+        more = tables.get("predictions")
+        if more is None or not set(wanted) <= set(more.columns):
+            raise NotThere(f"there is no column {', '.join(wanted)}")
+        on = [c for c in KEYS if c in table.columns]
+        table = table.merge(more[[*on, *wanted]], on=on)
+    if evidence.per:
+        size = table[evidence.per]
+        table = table.assign(**{evidence.column: table[evidence.column] / size.where(size != 0)})
+    return table
 
 
 def rows(table: "DataFrame", labels: Mapping[str, Any]) -> "DataFrame":
@@ -143,6 +153,8 @@ def _values(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -
         found = _grid(own, evidence.column).sub(_grid(rows(table, labels | evidence.against), evidence.column))
     elif evidence.quantity == "trend":
         found = _slopes(own, evidence.column, evidence.over)
+    elif evidence.quantity == "gap":
+        found = _grid(own, evidence.column).sub(_grid(own, evidence.other))
     else:
         found = _grid(own, evidence.column)
     return _complete(found)
@@ -158,6 +170,8 @@ def _complete(values: "DataFrame") -> "DataFrame":
 
 
 def _only(evidence: Evidence, own: "DataFrame") -> "DataFrame":
+    for column, value in evidence.above.items():
+        own = own[own[column] > value]
     if evidence.only == "all":
         return own
     return own[own.label_kept == (evidence.only == "kept")]
@@ -182,39 +196,60 @@ def _slopes(own: "DataFrame", column: str, over: str) -> "DataFrame":
     return sum(weight * grid for weight, grid in zip(x / (x @ x), grids, strict=True))
 
 
-def _mean(values: "DataFrame") -> Estimate:
+def _mean(values: "DataFrame", alternative: Literal["two-sided", "greater", "less"] = "two-sided") -> Estimate:
     a = values.to_numpy()
     zero = np.zeros_like(a)
-    found = scores.compare(*((a, zero) if len(a) > 1 else (a[0], zero[0])), seed=0, resamples=RESAMPLES)
+    sides = (a, zero) if len(a) > 1 else (a[0], zero[0])
+    found = scores.compare(*sides, seed=0, alternative=alternative, resamples=RESAMPLES)
     return Estimate(found.mean, *found.mean_interval, a.shape[1], found.wilcoxon_p, len(a))
 
 
-def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
-    """Both columns `[2, seeds, images]` of the images that have both under every seed."""
+def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> "tuple[DataFrame, DataFrame]":
+    """Both columns, seeds x images, of the images that have both under every seed."""
     own = _only(evidence, rows(table, labels))
-    grids = [_grid(own, c) for c in (evidence.column, evidence.other)]
-    known = _complete(grids[0].where(grids[1].notna()))
-    return np.stack([grid.loc[known.index, known.columns].to_numpy() for grid in grids])
+    first, second = (_grid(own, c) for c in (evidence.column, evidence.other))
+    known = _complete(first.where(second.notna()))
+    return first.loc[known.index, known.columns], second.loc[known.index, known.columns]
 
 
-def _both(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> np.ndarray:
-    """Both columns `[2, rows]`."""
-    own = rows(table, labels)[[evidence.column, evidence.other]].dropna()
+def _on_the_same_images(
+    evidence: Evidence, table: "DataFrame", own: Mapping[str, Any], other: Mapping[str, Any]
+) -> list[np.ndarray]:
+    """The pairs of two sides, of the seeds and images that both have."""
+    sides = [_pairs(evidence, table, labels) for labels in (own, other)]
+    seeds, images = (sides[0][0].axes[i].intersection(sides[1][0].axes[i]) for i in (0, 1))
+    if not len(seeds) or len(images) < FEWEST:
+        raise NotThere(f"the two sides have only {len(images)} images in common")
+    return [_stacked(*(column.loc[seeds, images] for column in side)) for side in sides]
+
+
+def _stacked(first: "DataFrame", second: "DataFrame") -> np.ndarray:
+    return np.stack([first.to_numpy(), second.to_numpy()])  # [2, seeds, images]
+
+
+def _both(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> list[np.ndarray]:
+    """Both columns `[2, rows]` of the networks of each setting: those of one setting are nearly the same network."""
+    own = _only(evidence, rows(table, labels)).dropna(subset=[evidence.column, evidence.other])
     if len(own) < FEWEST:
         raise NotThere(f"there are only {len(own)} such rows")
-    return own.to_numpy(float).T
+    settings = [c for c in own.columns if c not in OF_A_NETWORK]
+    groups = list(own.groupby(settings, dropna=False, sort=False)) if settings else [((), own)]
+    if len(groups) < FEWEST:
+        raise NotThere(f"there are only {len(groups)} settings of networks")
+    return [group[[evidence.column, evidence.other]].to_numpy(float).T for _, group in groups]
 
 
-def _association(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:
-    """Of one table of networks, or how much larger it is than in another one."""
-    pairs = [own] if other is None else [own, other]
-    if any(np.ptp(p, axis=1).min() == 0 for p in pairs):
+def _association(own: list[np.ndarray], other: list[np.ndarray] | None = None) -> Estimate:
+    """Of the networks of one table, or how much larger it is than in another one; settings are resampled whole."""
+    sides = [own] if other is None else [own, other]
+    whole = [np.concatenate(side, 1) for side in sides]
+    if any(np.ptp(pairs, axis=1).min() == 0 for pairs in whole):
         raise NotThere("one of the two columns is the same for all networks")
     number = lambda found: found[0] if other is None else found[0] - found[1]
     random = np.random.default_rng(0)
-    again = lambda p: _spearman(p[:, random.integers(0, p.shape[1], p.shape[1])])
-    low, high = np.nanquantile([number([again(p) for p in pairs]) for _ in range(RESAMPLES)], [0.025, 0.975])
-    return Estimate(float(number([_spearman(p) for p in pairs])), float(low), float(high), own.shape[1])
+    again = lambda side: _spearman(np.concatenate([side[i] for i in random.integers(0, len(side), len(side))], 1))
+    low, high = np.nanquantile([number([again(side) for side in sides]) for _ in range(RESAMPLES)], [0.025, 0.975])
+    return Estimate(float(number([_spearman(pairs) for pairs in whole])), float(low), float(high), whole[0].shape[1])
 
 
 def _correlation(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:
@@ -222,8 +257,6 @@ def _correlation(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:
     pairs = [own] if other is None else [own, other]
     if any(np.ptp(p, axis=-1).min() == 0 for p in pairs):
         raise NotThere("one of the two columns is the same for all images")
-    if other is not None and own.shape != other.shape:
-        raise NotThere("the two sides have different images")
     _, seeds, images = own.shape
     number = lambda found: found[0] if other is None else found[0] - found[1]
     random = np.random.default_rng(0)

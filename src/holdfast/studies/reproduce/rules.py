@@ -54,12 +54,14 @@ class Preset(Rules):
         controls: treatments added to every panel that compares treatments.
         control_attacks: attacks added likewise.
         pick: which draws are taken, see `holdfast.studies.draws`.
+        diagnose: whether the ensembles of every study are diagnosed.
     """
 
     title: str
     controls: tuple[str, ...] = ()
     control_attacks: tuple[str, ...] = ()
     pick: Literal["first", "spread"] = "spread"
+    diagnose: bool = False
 
 
 class Scale(Rules):

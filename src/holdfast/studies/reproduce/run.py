@@ -6,7 +6,7 @@ manifest.json                   settings, versions, stages: what `holdfast runs`
 """
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ from holdfast.studies.atomic import atomic
 from holdfast.studies.engine import Cell, Outcome, Store, execute
 from holdfast.studies.engine.cell import in_order
 from holdfast.studies.reproduce.claim import claims
+from holdfast.studies.reproduce.kept import Kept, Missing
 from holdfast.studies.reproduce.plan import Part, plan, tables
 from holdfast.studies.reproduce.rules import PRESETS
 from holdfast.studies.reproduce.study import Study
+from holdfast.studies.reproduce.study import studies as library
 from holdfast.studies.reproduce.verdict import Judgement, judge
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Reproduction:
         seconds: of all cells together, finished now or before.
         times: study -> seconds of the cells that it needs, those included that it shares with others.
         retried: cells that were begun more than once, because the worker that computed them was lost.
+        kept: what earlier runs kept, without the panels of this one; the judgements rest on it too.
     """
 
     studies: tuple[Study, ...]
@@ -48,6 +51,27 @@ class Reproduction:
     seconds: float
     times: Mapping[str, float] = field(default_factory=dict)
     retried: Sequence[str] = ()
+    kept: Kept | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """The studies of which something was computed, by this run or an earlier one."""
+        return list(
+            dict.fromkeys([*(s.id for s in self.studies), *(i for i, _ in (self.kept.panels if self.kept else ()))])
+        )
+
+    def has(self, study: str, panel: str, preset: str) -> bool:
+        """Whether a panel was computed under a preset, by this run or an earlier one."""
+        return (study, panel, preset) in self.tables or bool(self.kept and (study, panel) in self.kept.panels)
+
+    @property
+    def reasons(self) -> dict[tuple[str, str, str], Missing]:
+        """(study, panel, preset) -> why there are no tables of it, or what failed, in this run or an earlier one."""
+        not_released = {(p.study.id, p.panel.title, p.preset) for p in self.parts if p.missing}
+        found = {name: Missing(why=why, failed=name not in not_released) for name, why in self.missing.items()}
+        for name, panel in self.kept.panels.items() if self.kept else ():
+            found |= {(*name, preset): one for preset, one in panel.missing.items()}
+        return found
 
 
 def reproduce(
@@ -57,6 +81,7 @@ def reproduce(
     scale: str,
     presets: Sequence[str] = PRESETS,
     jobs: int = 1,
+    kept: Kept | None = None,
     report: Callable[[Outcome, int, int], None] = lambda outcome, done, total: None,
 ) -> Reproduction:
     """Compute what is missing of some studies and judge their claims.
@@ -67,8 +92,10 @@ def reproduce(
         scale: "smoke", "laptop" or "paper".
         presets: "published", "corrected", or both. Verdicts need "corrected".
         jobs: processes, see `engine.execute`.
+        kept: of earlier runs: numbers of claims that rest on other panels than those of `studies`.
         report: called as each cell ends.
     """
+    kept = kept.without(studies) if kept else None
     parts = plan(studies, scale, presets)
     outcomes = {o.cell.key: o for o in execute(store, (c for p in parts for c in p.cells), jobs=jobs, report=report)}
     found, missing = {}, {}
@@ -80,16 +107,24 @@ def reproduce(
         if not part.missing:
             found[name] = tables(part, store, outcomes)
     _keep(store, found)
-    ids = {s.id for s in studies}
-    spoken = [c for c in claims().values() if c.untestable or ids & {e.study for e in c.evidence}]
-    papers = {s.paper for s in studies}
-    judgements = tuple(judge(c, found) for c in spoken if c.paper in papers)
+    judgements = tuple(_judged(studies, found, kept))
     seconds = sum(o.seconds for o in outcomes.values())
     times = {s.id: _seconds((c for p in parts if p.study is s for c in p.cells), outcomes) for s in studies}
     retried = tuple(o.cell.name for o in outcomes.values() if o.begun > 1)
     return Reproduction(
-        tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds, times, retried
+        tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds, times, retried, kept
     )
+
+
+def _judged(
+    studies: Sequence[Study], found: "Mapping[tuple[str, str, str], Mapping[str, DataFrame]]", kept: Kept | None
+) -> Iterator[Judgement]:
+    """The claims that rest on a study of this run, or of one that was kept; what nobody can test is said, too."""
+    ids = {s.id for s in studies} | {study for study, _ in (kept.panels if kept else ())}
+    papers = {s.paper for s in (*studies, *(known for known in library().values() if known.id in ids))}
+    for claim in claims().values():
+        if claim.paper in papers and (claim.untestable or ids & {e.study for e in claim.evidence}):
+            yield judge(claim, found, kept.findings.get(claim.id, ()) if kept else ())
 
 
 def _seconds(cells: Iterable[Cell], outcomes: Mapping[str, Outcome]) -> float:

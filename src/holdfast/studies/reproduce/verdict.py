@@ -2,24 +2,34 @@
 
 A piece of evidence, in the corrected figures:
 
-    holds            the interval lies on the claimed side of zero (for "zero": within the margin), also once the chance
-                     level is taken off; the number is at least half of the paper's, and it is above every control's
-    holds weaker     the interval lies there, but not once the chance level is taken off, or the number is less than
-                     half of the paper's, or a control does as well
-    does not hold    otherwise
+    holds            the interval lies where the claim says: on one side of zero; for "zero", "not above", "not below"
+                     within the margin. Where a sign is claimed it lies there also once the chance level is taken off,
+                     is clear of what is too little to matter, and at least half of the paper's number. It goes further
+                     than every control's
+    holds weaker     the interval lies there, but one of the rest is not so, or a control could not be compared
+    does not hold    otherwise, and where the whole interval is too little to matter
     untestable       the figure could not be made, and why
 
 A claim holds if all its evidence does, does not hold if more than half of its evidence does not, and holds weaker in
-between. Intervals of one claim are judged after Holm's correction of the paired tests where there are such tests.
+between. A claim about every case does not hold if one piece of its evidence does not, and does not hold fully while one
+is untested. Signs of one claim are judged after Holm's correction of their paired tests, which are one-sided.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.scores import holm
 from holdfast.studies.reproduce.claim import Claim, Evidence, values
-from holdfast.studies.reproduce.quantities import Estimate, NotThere, advantage, beyond_chance, estimate
+from holdfast.studies.reproduce.quantities import (
+    BEYOND_CHANCE,
+    TESTS,
+    Estimate,
+    NotThere,
+    advantage,
+    beyond_chance,
+    estimate,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,6 +38,7 @@ Verdict = Literal["holds", "holds weaker", "does not hold", "untestable"]
 Tables = Mapping[tuple[str, str, str], "Mapping[str, DataFrame]"]  # (study, panel, preset) -> tables
 CLEAR = 0.05
 HALF = 0.5
+NOT_RUN = "the study was not run."
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Finding:
         verdict, why: in words.
         beyond_chance, chance: under the corrected preset, the number with the chance level taken off, and that level;
             None for numbers that have none.
+        lacking: controls that could not be compared.
     """
 
     evidence: Evidence
@@ -51,6 +63,7 @@ class Finding:
     why: str
     beyond_chance: Estimate | None = None
     chance: float | None = None
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,54 +76,95 @@ class Judgement:
     why: str
 
 
-def judge(claim: Claim, tables: Tables) -> Judgement:
-    """Judge a claim by the tables of the studies."""
+def judge(claim: Claim, tables: Tables, kept: Sequence[Finding] = ()) -> Judgement:
+    """Judge a claim by the tables of the studies.
+
+    Args:
+        claim: which.
+        tables: of the panels that were computed.
+        kept: of an earlier run, for panels that have no tables here. Numbers are taken from it and not its verdicts.
+    """
     if claim.untestable:
         return Judgement(claim, (), "untestable", claim.untestable)
-    pieces = [one for evidence in claim.evidence for one in evidence.each()]
-    numbers = [{preset: _number(e, tables, preset) for preset in ("published", "corrected")} for e in pieces]
-    tests = [n["corrected"].p for n in numbers if isinstance(n["corrected"], Estimate) and n["corrected"].p is not None]
-    corrected = iter(holm(tests) if tests else [])
-    findings = []
-    for evidence, number in zip(pieces, numbers, strict=True):
-        own = number["corrected"]
-        p = float(next(corrected)) if isinstance(own, Estimate) and own.p is not None else None
-        findings.append(_finding(evidence, number, p, tables))
-    return Judgement(claim, tuple(findings), *_together(findings))
+    measured = [_measured(one, tables, kept) for evidence in claim.evidence for one in evidence.each()]
+    tests = {i: p for i, m in enumerate(measured) if (p := _test(m)) is not None}
+    adjusted = dict(zip(tests, map(float, holm(list(tests.values()))) if tests else (), strict=True))
+    findings = [_judged(m, adjusted.get(i)) if m.corrected else m for i, m in enumerate(measured)]
+    return Judgement(claim, tuple(findings), *_together(claim, findings))
+
+
+def lies_there(evidence: Evidence, estimate: Estimate) -> bool:
+    """Whether a number's whole interval lies where the claim says.
+
+    >>> claimed = Evidence(study="BE-F3", panel="MNIST", quantity="level", expect="not below", margin=0.02)
+    >>> lies_there(claimed, Estimate(0.1, -0.01, 0.2, 50)), lies_there(claimed, Estimate(0.1, -0.03, 0.2, 50))
+    (True, False)
+    """
+    above, below = -evidence.margin <= estimate.low, estimate.high <= evidence.margin
+    return {
+        "positive": estimate.low > 0,
+        "negative": estimate.high < 0,
+        "zero": above and below,
+        "not above": below,
+        "not below": above,
+    }[evidence.expect]
+
+
+def _test(finding: Finding) -> float | None:
+    """The p-value of a sign that is claimed."""
+    return finding.corrected.p if finding.corrected and finding.evidence.expect in TESTS else None
+
+
+def _measured(evidence: Evidence, tables: Tables, kept: Sequence[Finding]) -> Finding:
+    """The numbers of a piece of evidence, not yet judged; where there are none, why."""
+    if not any(name[:2] == (evidence.study, evidence.panel) for name in tables):
+        known = next((f for f in kept if identity(f.evidence) == identity(evidence)), None)
+        if known is not None:
+            wanted = [_control_name(c) for c in evidence.controls]
+            controls = tuple(c for c in known.controls if c[0] in wanted)
+            lacking = tuple(name for name in wanted if name not in {c[0] for c in controls})
+            return replace(known, evidence=evidence, controls=controls, lacking=lacking if known.corrected else ())
+    number = {preset: _number(evidence, tables, preset) for preset in ("published", "corrected")}
+    published = number["published"] if isinstance(number["published"], Estimate) else None
+    own = number["corrected"]
+    if not isinstance(own, Estimate):
+        return Finding(evidence, published, None, (), "untestable", f"{own}.")
+    own_tables = tables[evidence.study, evidence.panel, "corrected"]
+    chance = _chance(evidence, own_tables)
+    controls, lacking = _controls(evidence, own_tables, beyond=chance[0] is not None)
+    return Finding(evidence, published, own, controls, "untestable", "not judged yet.", *chance, lacking)
+
+
+def identity(evidence: Evidence) -> dict[str, Any]:
+    """What makes a number the one that it is: of which rows and columns, computed how, tested against which side."""
+    names = ("study", "panel", "quantity", "table", "column", "other", "per", "over", "only", "where", "against")
+    return {name: getattr(evidence, name) for name in (*names, "above", "expect")}
 
 
 def _number(evidence: Evidence, tables: Tables, preset: str) -> Estimate | str:
     found = tables.get((evidence.study, evidence.panel, preset))
     if found is None:
-        return "the study was not run"
+        return NOT_RUN.rstrip(".")
     try:
         return estimate(evidence, found)
     except NotThere as reason:
         return str(reason)
 
 
-def _finding(evidence: Evidence, number: Mapping[str, Any], p: float | None, tables: Tables) -> Finding:
-    published = number["published"] if isinstance(number["published"], Estimate) else None
-    own = number["corrected"]
-    if not isinstance(own, Estimate):
-        return Finding(evidence, published, None, (), "untestable", f"{own}.")
-    own_tables = tables[evidence.study, evidence.panel, "corrected"]
-    controls, chance = tuple(_controls(evidence, own_tables)), _chance(evidence, own_tables)
-    if not _is_there(evidence, own, p):
-        return Finding(
-            evidence, published, own, controls, "does not hold", _why_not(evidence, own, p, chance[0]), *chance
-        )
-    reasons = []
-    if chance[0] is not None and evidence.expect != "zero" and not _beyond(evidence, chance[0]):
-        reasons.append("its interval is not there once the chance level is taken off")
-    if _is_claimed(evidence.expect, evidence.paper) and own.value / evidence.paper < HALF:
-        reasons.append("it is less than half of the paper's")
-    equal = [name for name, _, above in controls if not above]
+def _judged(finding: Finding, p: float | None) -> Finding:
+    """A finding with numbers, and what they say; `p` is corrected for the other numbers of the claim."""
+    evidence, own, beyond = finding.evidence, finding.corrected, finding.beyond_chance
+    if against := _why_not(evidence, own, p, beyond):
+        return replace(finding, verdict="does not hold", why=against)
+    reasons = _why_weaker(evidence, own, beyond) if evidence.expect in TESTS else []
+    equal = [name for name, _, above in finding.controls if not above]
     if equal:
         reasons.append(f"{' and '.join(equal)} {'do' if len(equal) > 1 else 'does'} as well")
-    verdict: Verdict = "holds weaker" if reasons else "holds"
-    why = f"{'; '.join(reasons)}." if reasons else ""
-    return Finding(evidence, published, own, controls, verdict, why, *chance)
+    if finding.lacking:
+        reasons.append(f"{' and '.join(finding.lacking)} could not be compared")
+    return replace(
+        finding, verdict="holds weaker" if reasons else "holds", why=f"{'; '.join(reasons)}." if reasons else ""
+    )
 
 
 def _chance(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> tuple[Estimate | None, float | None]:
@@ -120,44 +174,69 @@ def _chance(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> tuple[Esti
         return None, None
 
 
-def _is_claimed(expect: str, paper: float | None) -> bool:
-    """Whether the paper's own number lies on the side that is claimed; not every one does."""
-    return paper is not None and (paper > 0 if expect == "positive" else expect == "negative" and paper < 0)
-
-
-def _is_there(evidence: Evidence, own: Estimate, p: float | None) -> bool:
-    if evidence.expect == "zero":
-        return -evidence.margin <= own.low and own.high <= evidence.margin
-    return _beyond(evidence, own) and (p is None or p < CLEAR)
-
-
-def _beyond(evidence: Evidence, own: Estimate) -> bool:
-    return own.low > 0 if evidence.expect == "positive" else own.high < 0
+def _is_claimed(evidence: Evidence) -> bool:
+    """Whether the paper's own number is on the side that is claimed, which not every one is, and of such a size."""
+    paper = evidence.paper if evidence.comparable else None
+    return paper is not None and (paper > 0 if evidence.expect == "positive" else paper < 0)
 
 
 def _why_not(evidence: Evidence, own: Estimate, p: float | None, beyond: Estimate | None) -> str:
-    if evidence.expect == "zero":
-        return f"its interval is not within {evidence.margin:g} of zero."
+    """What speaks against a piece of evidence; empty where nothing does."""
+    if evidence.expect not in TESTS:
+        limits = {"zero": "within {} of zero", "not above": "below {}", "not below": "above -{}"}
+        where = limits[evidence.expect].format(f"{evidence.margin:g}")
+        return "" if lies_there(evidence, own) else f"its interval is not {where}."
     side = "above" if evidence.expect == "positive" else "below"
-    if _beyond(evidence, own):
+    if not lies_there(evidence, own):
+        then = ", though it is once the chance level is taken off"
+        return f"its interval is not {side} zero{then if beyond and lies_there(evidence, beyond) else ''}."
+    if p is not None and p >= CLEAR:
         return f"its interval is {side} zero, but the paired test is not clear after Holm's correction (p = {p:.2g})."
-    if beyond is not None and _beyond(evidence, beyond):
-        return f"its interval is not {side} zero, though it is once the chance level is taken off."
-    return f"its interval is not {side} zero."
+    if max(abs(own.low), abs(own.high)) <= evidence.least:
+        return f"its whole interval is within {evidence.least:g} of zero, which is too little to matter."
+    return ""
 
 
-def _controls(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> Any:
-    sign = -1 if evidence.expect == "negative" else 1
+def _why_weaker(evidence: Evidence, own: Estimate, beyond: Estimate | None) -> list[str]:
+    reasons = []
+    if min(abs(own.low), abs(own.high)) <= evidence.least:
+        reasons.append(f"it may be less than {evidence.least:g}, which is too little to matter")
+    if beyond is not None and not lies_there(evidence, beyond):
+        reasons.append("its interval is not there once the chance level is taken off")
+    if _is_claimed(evidence) and own.value / evidence.paper < HALF:
+        reasons.append("it is less than half of the paper's")
+    return reasons
+
+
+def _controls(
+    evidence: Evidence, tables: "Mapping[str, DataFrame]", beyond: bool
+) -> tuple[tuple[tuple[str, Estimate, bool], ...], tuple[str, ...]]:
+    """(label, number, whether the claim's own goes further) of each control, and which could not be compared.
+
+    With `beyond` it must go further with the chance level taken off, too.
+    """
+    sign = -1 if evidence.expect in ("negative", "not above") else 1
+    of = [evidence]
+    if beyond:
+        of.append(evidence.model_copy(update={"column": BEYOND_CHANCE[evidence.column]}))
+    found, lacking = [], []
     for control in evidence.controls:
         try:
             number = estimate(evidence, tables, control)
-            gap = advantage(evidence, tables, control)
+            gaps = [advantage(e, tables, control) for e in of]
         except NotThere:
+            lacking.append(_control_name(control))
             continue
-        yield values(control).replace("_", " "), number, (gap.low if sign > 0 else -gap.high) > 0
+        further = all((gap.low if sign > 0 else -gap.high) > 0 for gap in gaps)
+        found.append((_control_name(control), number, further))
+    return tuple(found), tuple(lacking)
 
 
-def _together(findings: list[Finding]) -> tuple[Verdict, str]:
+def _control_name(control: Mapping[str, Any]) -> str:
+    return values(control).replace("_", " ")
+
+
+def _together(claim: Claim, findings: list[Finding]) -> tuple[Verdict, str]:
     tested = [f for f in findings if f.verdict != "untestable"]
     if not tested:
         return "untestable", findings[0].why if findings else "no study speaks of it."
@@ -166,7 +245,9 @@ def _together(findings: list[Finding]) -> tuple[Verdict, str]:
     summary = ", ".join(f"{n} of {len(tested)} {v if n == 1 else several[v]}" for v, n in count.items() if n)
     if len(tested) < len(findings):
         summary += f"; {len(findings) - len(tested)} of its {len(findings)} numbers could not be tested"
-    if count["holds"] == len(tested):
+    if claim.every and count["does not hold"]:
+        return "does not hold", f"it is said of every case; {summary}."
+    if count["holds"] == len(tested) and not (claim.every and len(tested) < len(findings)):
         return "holds", f"{summary}."
     if count["does not hold"] > len(tested) / 2:
         return "does not hold", f"{summary}."

@@ -11,6 +11,7 @@ Each file has
 A study names its picture; one that has no file is shown as a table of means.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -53,8 +54,7 @@ class Sheet:
 
     def names(self, *more: str) -> tuple[str, ...]:
         """Words for the name of a drawing: study, panel, and more."""
-        place = next((i for i, p in enumerate(self.study.panels) if p.title == self.panel.title), 0)
-        return (self.study.id.lower(), f"panel{place}", *more)
+        return (*names_of(self.study.id, self.panel.title), *more)
 
     def paper(self, quantity: str, **labels: Any) -> float | None:
         """The paper's number for these labels, where a claim has one."""
@@ -77,6 +77,15 @@ class Row:
 
     heading: str
     drawn: Mapping[str, Drawn]
+
+
+def names_of(study: str, panel: str) -> tuple[str, str]:
+    """How the name of every drawing of a panel begins.
+
+    >>> names_of("BE-F4", "(a) FGSM, variational")
+    ('be-f4', 'a-fgsm-variational')
+    """
+    return study.lower(), re.sub("[^a-z0-9]+", "-", panel.lower()).strip("-") or "panel"
 
 
 def picture_of(study: Study) -> ModuleType:

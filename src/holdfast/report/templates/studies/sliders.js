@@ -22,7 +22,7 @@
       if (!show(m.id, v)) return;
       put(m.id, v.map(function (p) { return "M" + text(x(p[0])) + " " + text(y(p[1])) + "h.1"; }).join(""));
     },
-    text: function (x, y, m, v) { group(m.id).querySelector("text").textContent = v; }
+    text: function (x, y, m, v) { if (group(m.id)) group(m.id).querySelector("text").textContent = v; }
   };
   function group(id) { return document.getElementById(id); }
   function show(id, v) { var g = group(id); if (g) g.style.display = v ? "" : "none"; return g && v !== null; }

@@ -1,16 +1,19 @@
 """resilience: how much of the heatmaps of several treatments of one network survives attacks (paper BE).
 
-Tables: `resilience` (radius, layer, k, image: k-LRP, chance) and `predictions` (radius, image: decisions, sizes).
+Tables: `resilience` (radius, layer, k, image: k-LRP, chance), `predictions` (radius, image: decisions, sizes), and
+`posteriors` where the preset asks for it (one row per ensemble that was fitted: what its draws say of themselves).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from holdfast.studies.engine import Cell
-from holdfast.studies.reproduce.fits import fit, is_single, skipped
+from holdfast.studies.reproduce.fits import fit, is_derived, is_single, skipped
 from holdfast.studies.reproduce.measures import Labelled
 from holdfast.studies.reproduce.rules import Settled
 from holdfast.studies.reproduce.study import Panel, Study
+
+POINTS, IMAGES = 50, 500  # test points that are explained draw by draw, and that are predicted, for a diagnosis
 
 
 def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Labelled]]:
@@ -27,7 +30,22 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
             explain |= {"rule": rule, "layers": list(panel.layers), "k": k}
             cell = Cell("resilience", points | {"explain": explain, "seed": row["seed"]}, needs)
             found["resilience"].append((row | {"rule": rule}, cell))
+    if settled.preset.diagnose:
+        found["posteriors"] = list(_diagnosed(study, panel, settled, treatments))
     return found
+
+
+def _diagnosed(study: Study, panel: Panel, settled: Settled, treatments: Iterable[str]) -> Iterator[Labelled]:
+    for seed in settled.scale.seeds:
+        for treatment in treatments:
+            labels = {"study": study.id, "data": panel.data, "network": panel.network, "treatment": treatment}
+            if not any(about(settled, **labels) for about in (skipped, is_single, is_derived)):
+                settings = {"data": settled.data(panel.data), "points": min(settled.scale.points, POINTS)}
+                settings |= {"images": IMAGES, "seed": seed}
+                yield (
+                    {"treatment": treatment, "seed": seed},
+                    Cell("diagnosis", settings, {"ensemble": fit(settled, **labels, seed=seed)}),
+                )
 
 
 def attacked(
@@ -40,9 +58,10 @@ def attacked(
             if skipped(settled, **labels):
                 continue
             ensemble = fit(settled, **labels, seed=seed)
+            count = settled.of("measure", measure=study.measure, **labels).get("points", settled.scale.points)
             for asked in panel.draws:
                 draws = None if is_single(settled, **labels) else settled.draws(asked)
-                points = {"data": settled.data(panel.data), "points": settled.scale.points}
+                points = {"data": settled.data(panel.data), "points": count}
                 points |= {"draws": draws, "pick": settled.preset.pick}
                 for attack in attacks:
                     meaning = settled.of("attack", **labels, attack=attack)

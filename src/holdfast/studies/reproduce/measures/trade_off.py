@@ -11,6 +11,8 @@ from holdfast.studies.reproduce.measures import Labelled
 from holdfast.studies.reproduce.rules import Settled
 from holdfast.studies.reproduce.study import Panel, Study
 
+KEPT_DRAWS = "kept_draws"  # of a chain, a setting of its network; "draws" is how many are averaged, which sliders move
+
 
 def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Labelled]]:
     """The cells of one panel."""
@@ -26,5 +28,6 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
             ensemble = fit(settled, **labels, seed=seed)
             for values, changes in combinations(chosen.get("grid", {})):
                 cell = Cell("trade_off", settings, {"ensemble": changed(ensemble, changes)})
-                found.append(({"treatment": treatment, "seed": seed} | values, cell))
+                own = {KEPT_DRAWS if name == "draws" else name: value for name, value in values.items()}
+                found.append(({"treatment": treatment, "seed": seed} | own, cell))
     return {"networks": found}

@@ -1,0 +1,94 @@
+"""Posteriors: what the draws that a run's claims rest on say of themselves, a row for each ensemble that was fitted."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from holdfast.report.studies import facts
+from holdfast.report.studies.names import data_title, treatment_title
+from holdfast.report.tables import Column, Table
+from holdfast.report.wording import DASH, number, percent, plain
+from holdfast.studies.reproduce.run import Reproduction
+from holdfast.studies.reproduce.study import Panel, studies
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COLUMNS = (
+    Column("mixing", words=True),
+    Column("draws"),
+    Column("differ"),
+    Column("chains"),
+    Column("accepted"),
+    Column("R-hat", "log probability"),
+    Column("ESS", "log probability"),
+    Column("R-hat", "relevance"),
+    Column("ESS", "relevance"),
+    Column("k-LRP", "mean map"),
+    Column("MCSE", "mean map"),
+    Column("accuracy"),
+)
+
+
+def posteriors(found: Reproduction) -> Table | None:
+    """The table; None where nothing was diagnosed. An ensemble that several figures share is there once."""
+    groups = [(title, [_cells(row)]) for title, row in dict(_rows(found)).items()]
+    return Table("The draws that the corrected numbers rest on", "ensemble", COLUMNS, groups) if groups else None
+
+
+def remarks(found: Reproduction) -> list[tuple[str, str]]:
+    """(ensemble, posterior over prior deviations and what its fit warned of), of those that have them."""
+    said = []
+    for title, row in dict(_rows(found)).items():
+        ratios = row["deviation_over_prior"]
+        parts = [f"Posterior over prior standard deviation: {ratios}."] if ratios else []
+        said.append((title, " ".join([*parts, *([row["said"]] if row["said"] else [])])))
+    return [(title, text) for title, text in said if text]
+
+
+def _rows(found: Reproduction) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(title, row) of every diagnosed ensemble, seed by seed: of this run, and of those that were kept."""
+    known = facts.settled(found)
+    for panel, table in (*_kept(found), *_own(found)):
+        for row in table.to_dict("records"):
+            seed = f", seed {row['seed']:.0f}" if len(known.scale.seeds) > 1 else ""
+            yield (
+                f"{treatment_title(row['treatment'])}, {data_title(known.data(panel.data))}, {panel.network}{seed}",
+                row,
+            )
+
+
+def _own(found: Reproduction) -> "Iterator[tuple[Panel, DataFrame]]":
+    for study in found.studies:
+        for panel in study.panels:
+            table = found.tables.get((study.id, panel.title, "corrected"), {}).get("posteriors")
+            if table is not None:
+                yield panel, table
+
+
+def _kept(found: Reproduction) -> "Iterator[tuple[Panel, DataFrame]]":
+    import pandas
+
+    files = sorted(found.kept.folder.glob("tables/*-posteriors.csv")) if found.kept else ()
+    for file in files:
+        study = studies().get(file.stem.removesuffix("-posteriors"))
+        table = pandas.read_csv(file)
+        words = [c for c in ("mixing", "deviation_over_prior", "said") if c in table]
+        table[words] = table[words].astype(object).fillna("")
+        for panel in study.panels if study else ():
+            if (study.id, panel.title) in found.kept.panels:
+                yield panel, table[(table.panel == panel.title) & (table.preset == "corrected")]
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    count = lambda value: DASH if math.isnan(value) else plain(int(value))
+    shown = [
+        row["mixing"],
+        count(row["kept"]),
+        count(row["distinct"]),
+        count(row["chains"]),
+        percent(row["acceptance"], 0),
+    ]
+    for family in ("log_probability", "relevance"):
+        shown += [number(row[f"{family}_rhat_90"]), number(row[f"{family}_ess_50"], 0)]
+    return [*shown, number(row["robustness"], 3), number(row["robustness_mcse"], 3), percent(row["accuracy"])]

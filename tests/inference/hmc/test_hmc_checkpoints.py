@@ -224,7 +224,7 @@ def test_a_chains_process_that_is_killed_is_one_clear_error(tmp_path, monkeypatc
         match=r"process of a chain ended without a word, chains 0, 1 of 2 not finished; finished draws are kept in .*: "
         r"call again with the same arguments to go on.* want of memory, processes=1",
     ):
-        run(tmp_path, draws=3000)
+        run(tmp_path, draws=100_000)  # none ends while the other is still being begun
     thread.join()
     finished = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("draw-*")}
     apart = run(tmp_path, draws=2, processes=1)

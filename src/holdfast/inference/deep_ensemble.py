@@ -1,7 +1,7 @@
 """deep_ensemble: networks of one architecture that differ in initial weights and batch order, trained together.
 
 Lakshminarayanan, Pritzel and Blundell 2017 (arXiv:1612.01474), without the adversarial examples of that paper. The
-members are stacked and share every kernel call; nothing else passes between them.
+members are stacked and share every kernel call, but where they convolve on a CPU; nothing passes between them.
 """
 
 from dataclasses import asdict, replace
@@ -26,7 +26,7 @@ def deep_ensemble(
     prior: str | Prior | None = None,
     training: Training = DEFAULT,
 ) -> Ensemble:
-    """Train `members` networks at once.
+    """Train `members` networks.
 
     Args:
         network: the architecture; left as it is.

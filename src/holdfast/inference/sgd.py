@@ -8,6 +8,7 @@ likelihood, with one it is the maximum of the posterior (MAP).
 
 from dataclasses import asdict, replace
 
+import torch
 from torch import Tensor, nn
 
 from holdfast.checks import check_kind
@@ -27,6 +28,7 @@ from holdfast.inference.training import (
     private_random_state,
     train,
 )
+from holdfast.progress import track
 
 DEFAULT = Training(epochs=15)
 
@@ -75,9 +77,17 @@ def train_members(
     prior: str | Prior | None,
     initial: Ensemble | None = None,
 ) -> tuple[Ensemble, list[float]]:
-    """Train one member for each seed, all together; gives the ensemble and the mean loss of each epoch."""
+    """Train one member for each seed; gives the ensemble and the mean loss of each epoch.
+
+    All take their steps together, but for networks that convolve on a CPU: stacked they are grouped convolutions, which
+    are up to twice as slow there as one network after the other.
+    """
     check_kind(call, "training", training, Training)
     shell = check_problem(call, network, data)
+    if len(seeds) > 1 and initial is None and data.images.device.type == "cpu" and _convolves(network):
+        fits = [train_members(call, network, data, [s], training, prior) for s in track(seeds, "members")]
+        weights = {k: torch.cat([e.weights[k] for e, _ in fits]) for k in fits[0][0].weights}
+        return Ensemble(fits[0][0].network, weights), [sum(c) / len(c) for c in zip(*(c for _, c in fits), strict=True)]
     scale = {} if prior is None else random_parameters(network, as_prior(call, prior))
     parameters, buffers = initial_or_trained(call, network, seeds, data, initial)
     for p in parameters.values():
@@ -91,3 +101,7 @@ def train_members(
         groups = [(list(parameters.values()), 1.0)]
         curve = train(call, groups, loss, data, training, [stream(s, "order") for s in seeds])
     return as_ensemble(network, parameters, buffers), curve
+
+
+def _convolves(network: nn.Module) -> bool:
+    return any(isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) for layer in network.modules())

@@ -56,6 +56,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(wording, name) for name in WORDS}
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     environment.filters["drawing"] = lambda plot: Markup(plot.inline)
     script = _dense("".join(environment.loader.get_source(environment, name)[0] for name in scripts))
     text = environment.get_template(template).render(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOVED = ("draws", "k", "epsilon")
 DIGITS = 4
+THOUSANDTHS = ("ridge", "cloud")  # of many numbers, which lie between 0 and 1
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Mark:
 
     Attributes:
         name: the id of its group in the drawing.
-        kind: "box" (five quantiles), "point" (a value), "ridge" (heights on a grid), "cloud" (pairs), "text" (words).
+        kind: "box" (five quantiles), "point" (a value), "ridge" (heights on a grid), "cloud" (x and y in turn), "text"
+            (words). The script is given those of a ridge and a cloud in whole thousandths.
         values: its numbers at every setting; None where there are none.
         place: what the script must know besides: height on the paper, half the height of a box, the end of a ridge.
     """
@@ -98,10 +100,8 @@ class Drawn:
     @property
     def data(self) -> dict[str, Any]:
         """What the script is given."""
-        marks = [
-            {"id": f"{self.plot.name}-{m.name}", "kind": m.kind, "values": m.values, **m.place} for m in self.marks
-        ]
-        return {"scale": self.scale, "marks": _short(marks)}
+        marks = [{"id": f"{self.plot.name}-{m.name}", "kind": m.kind, **m.place, "values": m.values} for m in self.marks]
+        return {"scale": self.scale, "marks": [_short(m, m["kind"] in THOUSANDTHS) for m in marks]}
 
 
 def sliders_of(
@@ -144,12 +144,14 @@ def _title(name: str, value: float, counts: Mapping[int, int]) -> str:
     return value_title(name, count if name == "draws" else value)
 
 
-def _short(value: Any) -> Any:
+def _short(value: Any, thousandths: bool = False) -> Any:
     """Numbers with few digits; what is not finite is null."""
     if isinstance(value, dict):
-        return {k: _short(v) for k, v in value.items()}
+        return {k: _short(v, thousandths and k == "values") for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_short(v) for v in value]
+        return [_short(v, thousandths) for v in value]
     if isinstance(value, float):
-        return round(value, DIGITS) if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return round(1000 * value) if thousandths else round(value, DIGITS)
     return value

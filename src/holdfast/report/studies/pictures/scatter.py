@@ -100,14 +100,15 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", lines: int)
         return Drawn(plot, tuple(marks), scale_of(axes))
 
 
-def _cloud(x: Any, y: Any) -> list[list[float]]:
+def _cloud(x: Any, y: Any) -> list[float]:
+    """Places of the dots: x and y in turn."""
     every = max(1, math.ceil(len(x) / MOST))
-    return [[round(float(a), 3), round(float(b), 3)] for a, b in zip(x[::every], y[::every])]
+    return [round(float(v), 3) for pair in zip(x[::every], y[::every]) for v in pair]
 
 
-def _dots(cloud: list[list[float]]) -> tuple[list[tuple[float, float]], list[int]]:
+def _dots(cloud: list[float]) -> tuple[list[tuple[float, float]], list[int]]:
     """Lines of almost no length, whose round ends are dots: one path for the whole cloud."""
-    points = [p for a, b in cloud for p in ((a, b), (a + 1e-3, b))] or [(-1.0, -1.0), (-1.0, -1.0)]
+    points = [p for a, b in zip(cloud[::2], cloud[1::2]) for p in ((a, b), (a + 1e-3, b))] or [(-1.0, -1.0), (-1.0, -1.0)]
     return points, [1, 2] * (len(points) // 2)
 
 

@@ -15,12 +15,13 @@
     ridge: function (x, y, m, v) {
       if (!show(m.id, v)) return;
       var step = (m.right - m.left) / (v.length - 1), base = text(y(m.line));
-      var top = v.map(function (h, i) { return "L" + text(x(m.left + i * step)) + " " + text(y(m.line - h)); });
+      var top = v.map(function (h, i) { return "L" + text(x(m.left + i * step)) + " " + text(y(m.line - h / 1000)); });
       put(m.id, "M" + text(x(m.left)) + " " + base + top.join("") + "L" + text(x(m.right)) + " " + base);
     },
     cloud: function (x, y, m, v) {
       if (!show(m.id, v)) return;
-      put(m.id, v.map(function (p) { return "M" + text(x(p[0])) + " " + text(y(p[1])) + "h.1"; }).join(""));
+      var place = v.map(function (n, i) { return text((i % 2 ? y : x)(n / 1000)); });
+      put(m.id, place.map(function (p, i) { return i % 2 ? p + "h.1" : "M" + p + " "; }).join(""));
     },
     text: function (x, y, m, v) { if (group(m.id)) group(m.id).querySelector("text").textContent = v; }
   };

@@ -86,14 +86,14 @@ def test_minifying_twice_changes_nothing(drawing):
 
 def test_neighbours_that_are_alike_say_so_once():
     svg = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>'
-    alike = '<path d="M1 2" clip-path="url(#a)" style="fill: red" /><path d="M3 4" clip-path="url(#a)" style="fill: red" />'
-    once = '<g clip-path="url(#a)"><g style="fill: red"><path d="M1 2" /><path d="M3 4" /></g></g>'
+    cut, red = 'clip-path="url(#a)"', 'style="fill: red"'
+    alike = f'<path d="M1 2" {cut} {red} /><path d="M3 4" {cut} {red} />'
+    once = f'<g {cut}><g {red}><path d="M1 2" /><path d="M3 4" /></g></g>'
     assert minify(svg.format(alike)) == svg.format(once)
-    stay = [
-        alike.replace("fill", "opacity: 0.5; fill"),  # of two that overlap it is not that of both together
-        '<use x="1" clip-path="url(#a)" /><use x="2" clip-path="url(#a)" />',  # a clip lies where the element puts it
-        '<path d="M1 2" transform="scale(2)" clip-path="url(#a)" /><path d="M1 2" transform="scale(3)" clip-path="url(#a)" />',
-    ]
-    assert minify(svg.format(stay[0])).count("opacity") == 2
-    for kept in stay[1:]:
-        assert minify(svg.format(kept)) == svg.format(kept)
+    clear = alike.replace("fill", "opacity: 0.5; fill")  # of two that overlap it is not that of both together
+    assert minify(svg.format(clear)).count("opacity") == 2
+    for stays in (
+        f'<use x="1" {cut} /><use x="2" {cut} />',  # a clip lies where the element puts it
+        f'<path d="M1 2" transform="scale(2)" {cut} /><path d="M1 2" transform="scale(3)" {cut} />',
+    ):
+        assert minify(svg.format(stays)) == svg.format(stays)

@@ -100,7 +100,8 @@ class Drawn:
     @property
     def data(self) -> dict[str, Any]:
         """What the script is given."""
-        marks = [{"id": f"{self.plot.name}-{m.name}", "kind": m.kind, **m.place, "values": m.values} for m in self.marks]
+        name = self.plot.name
+        marks = [{"id": f"{name}-{m.name}", "kind": m.kind, "values": m.values, **m.place} for m in self.marks]
         return {"scale": self.scale, "marks": [_short(m, m["kind"] in THOUSANDTHS) for m in marks]}
 
 

@@ -108,7 +108,8 @@ def _cloud(x: Any, y: Any) -> list[float]:
 
 def _dots(cloud: list[float]) -> tuple[list[tuple[float, float]], list[int]]:
     """Lines of almost no length, whose round ends are dots: one path for the whole cloud."""
-    points = [p for a, b in zip(cloud[::2], cloud[1::2]) for p in ((a, b), (a + 1e-3, b))] or [(-1.0, -1.0), (-1.0, -1.0)]
+    dots = list(zip(cloud[::2], cloud[1::2])) or [(-1.0, -1.0)]
+    points = [p for x, y in dots for p in ((x, y), (x + 1e-3, y))]
     return points, [1, 2] * (len(points) // 2)
 
 

@@ -192,6 +192,13 @@ def test_nested_plain_network():
 def test_choice_of_precision():
     assert choose("call", "auto", torch.device("cuda"), torch.float32) == "tf32"
     assert choose("call", "float32", torch.device("cpu"), torch.float32) == "float32"
-    assert choose("call", "auto", torch.device("cpu"), torch.float32) in ("float32", "bfloat16")
+    assert choose("call", "auto", torch.device("cpu"), torch.float64) == "float64"
     with pytest.raises(ValueError, match=r"call: precision must be .auto.*got .half."):
         choose("call", "half", torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize(("amx", "avx"), [(False, False), (False, True), (True, False)])
+def test_bfloat16_is_chosen_where_the_processor_has_units_for_it(monkeypatch, amx, avx):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    assert choose("call", "auto", torch.device("cpu"), torch.float32) == ("bfloat16" if amx or avx else "float32")

@@ -31,7 +31,12 @@ def choose(call: str, precision: Precision, device: torch.device, dtype: torch.d
         return precision
     if device.type == "cuda":
         return "tf32"
-    return "bfloat16" if device.type == "cpu" and torch.cpu._is_amx_tile_supported() else "float32"
+    return "bfloat16" if device.type == "cpu" and _multiplies_bfloat16() else "float32"
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor has units for it: AMX, or AVX-512's, with which a gradient takes half of its float32 time."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 @contextmanager

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 CAPTION = (
-    f"Means over images, with 95{THIN}% intervals from their standard errors. Full lines: across the manifold, or all "
-    "there is; dashed: along it; dotted: other parts."
+    f"Means over images, with 95{THIN}% intervals from their standard errors. Where vectors are split into "
+    "parts, full lines are those across the manifold, dashed lines those along it, dotted lines others."
 )
 FIXED = ("draws", "k", "epsilon")
 LEGEND = "all"

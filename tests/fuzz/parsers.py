@@ -1,54 +1,28 @@
 """Every parser of the package that reads what others wrote: what it may raise, and what it is fed.
 
-One more parser is one more line of `PARSERS`.
+One more parser is one more line of `PARSERS`. Its inputs come from `data_files.py` or `run_files.py`.
 """
 
-import functools
-import gzip
-import io
-import json
-import lzma
 import os
-import struct
-import tarfile
 import tempfile
-import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+import data_files
+import run_files
 from mutations import Source
-from PIL import Image
 
-import holdfast
-from holdfast import machine
-from holdfast.banks import Bank, from_pyro, from_state_dicts
 from holdfast.data import DataError
 from holdfast.data.box_folder import parse_boxes_xml
-from holdfast.data.cifar import RECORD, parse_cifar
-from holdfast.data.idx import parse_idx, write_idx
-from holdfast.data.tiny_imagenet import (
-    class_names,
-    decode_image,
-    parse_annotations,
-    parse_boxes,
-    parse_wnids,
-    read_tiny_imagenet,
-)
-from holdfast.data.unpacking import Zip, read_tar, unpack
-from holdfast.ensemble import Diagnostics, Ensemble
-from holdfast.inference.hmc.checkpoints import Checkpoints, DamagedCheckpoint
-from holdfast.networks import fc2
-from holdfast.studies.codecs import JsonCodec
+from holdfast.data.cifar import parse_cifar
+from holdfast.data.tiny_imagenet import decode_image
+from holdfast.data.unpacking import unpack
+from holdfast.inference.hmc.checkpoints import DamagedCheckpoint
 from holdfast.studies.reproduce.claim import Claims
 from holdfast.studies.reproduce.rules import Scale
-from holdfast.studies.reproduce.study import HOME, Study, read
-from holdfast.studies.run_folder import RunFolder
-from holdfast.studies.runs import leftovers, open_run, verify_run
+from holdfast.studies.reproduce.study import Study
 
 Errors = type[Exception] | tuple[type[Exception], ...]
 
@@ -83,420 +57,47 @@ def in_file(read: Callable[[Path], Any], name: str) -> Callable[[bytes], Any]:
 
 
 SHARED = "/dev/shm" if os.path.isdir("/dev/shm") else None
-EMBEDDED = Path(holdfast.__file__).parent / "data"
-
-
-# Data files: the embedded ones are real, the others are made in the real format.
-
-
-def idx() -> list[Source]:
-    real = [gzip.decompress(f.read_bytes()) for f in EMBEDDED.rglob("*idx1*.gz")] + [
-        lzma.decompress(f.read_bytes()) for f in EMBEDDED.rglob("*idx1*.xz")
-    ]
-    images = write_idx(np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5))
-    return [Source([content[:8] + content[8:300] for content in real] + [write_idx(np.zeros(9, np.uint8)), images])]
-
-
-def read_idx(content: bytes) -> np.ndarray:
-    return parse_idx(content, "fuzz", 3 if content[3:4] == b"\3" else 1)
-
-
-def idx_holds(content: bytes, found: np.ndarray) -> None:
-    assert write_idx(found) == content
-
-
-def cifar() -> list[Source]:
-    random = np.random.default_rng(0)
-    record = lambda label: bytes([label]) + random.integers(256, size=RECORD - 1, dtype=np.uint8).tobytes()
-    return [Source([record(3), record(9) + record(0)])]
-
-
-def cifar_holds(content: bytes, found: tuple) -> None:
-    images, labels = found
-    assert len(images) == len(labels) == len(content) / RECORD
-    assert labels.max() < 10
-
-
-WNIDS = ("n01443537", "n01629819", "n02124075")
-LISTS = {
-    "wnids": b"n01443537\nn01629819\nn02124075\n",
-    "words": b"n01443537\tgoldfish, Carassius auratus\nn01629819\tEuropean fire salamander\nn02124075\tEgyptian cat\n",
-    "boxes": b"n01443537_0.JPEG\t0\t10\t63\t58\nn01443537_1.JPEG\t5\t7\t50\t9\n",
-    "annotations": b"val_1.JPEG\tn01443537\t0\t1\t2\t3\nval_2.JPEG\tn02124075\t4\t5\t6\t5\n",
-}
-
-
-def lists() -> list[Source]:
-    return [Source(list(LISTS.values()))]
-
-
-def read_lists(content: bytes) -> list:
-    """All four, since the same bytes are hostile to each; the first error ends it."""
-    return [
-        parse_wnids(content, "fuzz") if b"\t" not in content else (),
-        class_names(content, "fuzz", WNIDS),
-        parse_boxes(content, "fuzz") if content.count(b"\t") % 4 == 0 and b"\t" in content else [],
-        parse_annotations(content, "fuzz", WNIDS) if content.count(b"\t") % 5 == 0 and b"\t" in content else [],
-    ]
-
-
-def lists_hold(content: bytes, found: list) -> None:
-    wnids, names, boxes, annotations = found
-    assert len(set(wnids)) == len(wnids)
-    assert len(names) == len(WNIDS)
-    assert all(0 <= n < 64 for row in (*boxes, *annotations) for n in row[-1])
-    assert not any("/" in name or ".." in name for name in (*wnids, *(row[0] for row in (*boxes, *annotations))))
-
-
-def xml() -> list[Source]:
-    box = b"<bndbox><xmin>3</xmin><ymin>4.5</ymin><xmax>90</xmax><ymax>88</ymax></bndbox>"
-    whole = b"<annotation><size><width>99</width><height>90</height></size>%s</annotation>"
-    one = whole % (b"<object><name>n01</name>" + box + b"</object>")
-    two = b'<?xml version="1.0"?>' + whole % (2 * (b"<object><name>n02</name>" + box + b"</object>"))
-    laughs = b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><annotation>&b;</annotation>'
-    outside = b'<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotation>&a;</annotation>'
-    deep = b"<a>" * 3000 + b"</a>" * 3000
-    texts = [one, two, laughs, outside, deep]
-    return [Source([one, two]), Source([*texts, one.decode().encode("utf-16"), b"\xef\xbb\xbf" + one])]
-
-
-def xml_holds(content: bytes, found: tuple) -> None:
-    x0, y0, x1, y1, width, height = found
-    assert 0 <= x0 <= x1 < 1e6
-    assert 0 <= y0 <= y1 < 1e6
-    assert 0 <= width < 1e6
-    assert 0 <= height < 1e6
-    assert b"<!DOCTYPE" not in content
-
-
-@functools.cache
-def jpeg(value: tuple[int, ...] = (90, 10, 200), mode: str = "RGB", size: tuple[int, int] = (64, 64)) -> bytes:
-    file = io.BytesIO()
-    Image.new(mode, size, value).save(file, "JPEG", quality=95)
-    return file.getvalue()
-
-
-def jpegs() -> list[Source]:
-    return [Source([jpeg(), jpeg((7,), "L"), jpeg((9,), "L", (8, 8)), b"GIF89a" + bytes(30)])]
-
-
-def jpeg_holds(content: bytes, found: np.ndarray) -> None:
-    assert (found.shape, found.dtype) == ((64, 64, 3), np.uint8)
-
-
-# Archives
-
-
-CONTENT = bytes(range(256)) * 4
-STREAMS = {".gz": functools.partial(gzip.compress, mtime=0), ".xz": lzma.compress}
-
-
-def streams(suffix: str) -> list[Source]:
-    pack = STREAMS[suffix]
-    bomb = pack(bytes(1 << 22))
-    return [Source([pack(CONTENT)]), Source([pack(CONTENT), pack(CONTENT) * 2, bomb, STREAMS[".gz"](CONTENT)])]
-
-
-def stream_holds(content: bytes, found: bytes) -> None:
-    assert found == CONTENT  # a packed stream carries a checksum
-
-
-def tar_of(*members: tuple[str, bytes, dict]) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:") as archive:
-        for name, content, attributes in members:
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            for attribute, value in attributes.items():
-                setattr(header, attribute, value)
-            archive.addfile(header, io.BytesIO(content))
-    return file.getvalue()
-
-
-def tars() -> list[Source]:
-    link = {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}
-    good = tar_of(("x/a", b"1", {}), ("x/b", b"22", {}))
-    linked = tar_of(("a", b"", link), ("a", b"1", {}), ("b", b"22", {}))
-    hard = tar_of(("a", b"", {"type": tarfile.LNKTYPE, "linkname": "../../b"}), ("b", b"22", {}))
-    device = tar_of(("a", b"", {"type": tarfile.CHRTYPE}), ("b", b"22", {}))
-    up = tar_of(("../../a", b"1", {}), ("b", b"22", {}))
-    long = tar_of(("a" * 300, b"1", {}), ("é/b", b"22", {"mtime": 1.5}))
-    pack = functools.partial(gzip.compress, compresslevel=1, mtime=0)
-    whole = pack(good)
-    bomb = pack(tar_of(("a", b"1", {}), ("b", b"22", {}), ("more", bytes(1 << 23), {})))
-    return [Source([good, linked, hard, device, up, long], pack), Source([whole, whole + whole, bomb])]
-
-
-def read_whole_tar(file: Path) -> dict[str, bytes]:
-    return dict(read_tar(file, {"a": 1, "b": 2}))
-
-
-def tar_holds(content: bytes, found: dict) -> None:
-    assert {name: len(value) for name, value in found.items()} == {"a": 1, "b": 2}
-
-
-MEMBERS = {"a": b"first" * 9, "x/b": b"second"}
-
-
-def zip_of(members: dict[str, bytes], **options: Any) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", **{"compression": zipfile.ZIP_DEFLATED, **options}) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file.getvalue()
-
-
-def zips() -> list[Source]:
-    good = zip_of(MEMBERS)
-    bomb = zip_of({"a": bytes(1 << 22)})
-    liar = bytearray(good)
-    liar[liar.index(b"PK\x01\x02") + 24 :][:4] = struct.pack("<I", 900)
-    entry = zipfile.ZipInfo("a")
-    entry.external_attr = 0o120777 << 16  # a symbolic link
-    linked = io.BytesIO()
-    with zipfile.ZipFile(linked, "w") as archive:
-        archive.writestr(entry, "/etc/passwd")
-    names = ["../a", "/a", "C:\\a", "a\\..\\..\\b", "x/../../a"]
-    up = [zip_of({name: b"1"}) for name in names]
-    return [Source([good]), Source([good, bomb, bytes(liar), linked.getvalue(), good + good, *up])]
-
-
-def read_zip(content: bytes) -> dict[str, bytes]:
-    with Zip(io.BytesIO(content), "fuzz") as archive:
-        return {name: archive.read(name, 1000) for name in archive.names}
-
-
-def zip_holds(content: bytes, found: dict) -> None:
-    """Members have the length and the checksum that the directory announces, as Python's own reader sees it."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        told = {member.filename: member for member in archive.infolist()}
-    assert told.keys() == found.keys()
-    for name, value in found.items():
-        assert len(value) == told[name].file_size <= 1000
-        assert zipfile.crc32(value) == told[name].CRC
-        assert not name.startswith("/")
-        assert ".." not in Path(name).parts
-
-
-def tiny() -> list[Source]:
-    """A whole Tiny ImageNet of one class, as JSON from names to texts, packed into a zip."""
-    text = {
-        "wnids.txt": "n01443537\n",
-        "words.txt": "n01443537\tgoldfish\n",
-        "train/n01443537/n01443537_boxes.txt": "n_0.JPEG\t0\t10\t63\t58\n",
-        "train/n01443537/images/n_0.JPEG": "JPEG",
-        "val/val_annotations.txt": "val_1.JPEG\tn01443537\t0\t1\t2\t3\n",
-        "val/images/val_1.JPEG": "JPEG",
-    }
-
-    def pack(mutant: bytes) -> bytes:
-        found = json.loads(mutant) if mutant.count(b"[") < 5000 else {}
-        members = {}
-        for name, value in found.items() if isinstance(found, dict) else ():
-            value = value if isinstance(value, str) else json.dumps(value)
-            name = "".join(c for c in name if c.isprintable() and ord(c) < 0xD800) or "none"
-            members[name] = jpeg() if value == "JPEG" else value.encode(errors="replace")
-        return zip_of(members, compression=zipfile.ZIP_STORED)
-
-    intact = json.dumps(text).encode()
-    return [Source([intact], pack, json=True), Source([pack(intact)])]
-
-
-def read_tiny(content: bytes) -> Any:
-    with Zip(io.BytesIO(content), "fuzz") as archive:
-        return read_tiny_imagenet(archive)
-
-
-def tiny_holds(content: bytes, found: Any) -> None:
-    for split in (found.train, found.test):
-        assert len(split.images) == len(split.labels) == len(split.boxes) > 0
-        assert int(split.labels.max()) < len(found.classes)
-
-
-# Banks
-
-
-NETWORK = fc2((4,), 3, width=5, seed=0)
-
-
-def draws() -> Ensemble:
-    noise = torch.Generator().manual_seed(1)
-    weights = {k: torch.randn(4, *v.shape, generator=noise) for k, v in NETWORK.state_dict().items()}
-    told = Diagnostics("sghmc", {"seed": 7, "chains": 2, "prior": {"name": "fan_in"}}, {"acceptance": 0.8})
-    return Ensemble(Ensemble.from_networks(NETWORK).network, weights, told)
-
-
-def banks() -> list[Source]:
-    with tempfile.TemporaryDirectory() as folder:
-        whole = draws().save(Path(folder) / "bank.safetensors").read_bytes()
-    size = int.from_bytes(whole[:8], "little")
-    header, values = json.loads(whole[8 : 8 + size]), whole[8 + size :]
-    told = json.loads(header["__metadata__"]["holdfast"])
-    told.pop("checksum", None)  # else nothing but the checksum would be put to the test
-
-    def pack(mutant: bytes, entry: bool) -> bytes:
-        text = {**header, "__metadata__": {"holdfast": mutant.decode()}} if entry else mutant
-        packed = json.dumps(text).encode() if entry else text
-        return len(packed).to_bytes(8, "little") + packed + values
-
-    return [
-        Source([json.dumps(told).encode()], functools.partial(pack, entry=True), json=True),
-        Source([json.dumps(header).encode()], functools.partial(pack, entry=False), json=True),
-        Source([whole]),
-    ]
-
-
-def read_bank(file: Path) -> Ensemble:
-    bank = Bank.open(file, NETWORK)
-    one = Ensemble.load(file, NETWORK)
-    together = bank.ensemble()
-    assert len(one) == len(together) == len(bank)
-    return together
-
-
-def bank_holds(content: bytes, found: Ensemble) -> None:
-    for name, value in NETWORK.state_dict().items():
-        assert found.weights[name].shape == (len(found), *value.shape)
-    json.dumps(found.diagnostics.settings if found.diagnostics else {})
-
-
-def saved(value: Any) -> bytes:
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
-
-
-def state_dicts() -> list[Source]:
-    state = NETWORK.state_dict()
-    legacy = io.BytesIO()
-    torch.save(state, legacy, _use_new_zipfile_serialization=False)
-    with tempfile.TemporaryDirectory() as folder:
-        one = Ensemble.from_networks(NETWORK).save(Path(folder) / "x.safetensors").read_bytes()
-    return [Source([legacy.getvalue()]), Source([saved(state), saved({"state_dict": state}), legacy.getvalue(), one])]
-
-
-def read_state_dicts(file: Path) -> Ensemble:
-    return from_state_dicts([file], NETWORK)
-
-
-def pyro_stores() -> list[Source]:
-    params = {f"{n}_loc": v for n, v in NETWORK.state_dict().items()}
-    params |= {f"{n}_scale": v.abs() for n, v in NETWORK.state_dict().items()}
-    store = {"params": params, "constraints": {}}
-    legacy = io.BytesIO()
-    torch.save(store, legacy, _use_new_zipfile_serialization=False)
-    return [Source([legacy.getvalue()]), Source([saved(store), legacy.getvalue()])]
-
-
-def read_pyro_store(file: Path) -> Ensemble:
-    return from_pyro(file, NETWORK, draws=2, seed=0)
-
-
-def checkpoints() -> list[Source]:
-    with tempfile.TemporaryDirectory() as folder:
-        record = {"before": "a", "accepted": [True, False], "energy": 1.5}
-        whole = Checkpoints(Path(folder)).write("draw", 0, {"z": torch.arange(6.0), "m": torch.ones(2)}, record)
-        content = whole.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    pack = lambda mutant: len(mutant).to_bytes(8, "little") + mutant + content[8 + size :]
-    return [Source([content]), Source([content[8 : 8 + size].rstrip()], pack, json=True)]
-
-
-def read_checkpoint(file: Path) -> Any:
-    """A damaged one is None with a warning, and is gone."""
-    return Checkpoints(file.parent).read("draw", 0)
-
-
-# Manifests of runs
-
-
-def manifests() -> list[Source]:
-    with tempfile.TemporaryDirectory() as folder:
-        run = RunFolder(folder)
-        run.describe(command="holdfast demo", job={"seed": 0})
-        run.stage("scores/a", {"seed": 0}, lambda: [1, 2], JsonCodec())
-        facts = json.loads((Path(folder) / "manifest.json").read_text())
-        record = json.loads((Path(folder) / "scores/a.record.json").read_text())
-    older = json.dumps({**facts, "schema": 1, "stages": {"scores/a": record, "b": record}}).encode()
-    newer = json.dumps(facts | {"stages": {"b": record}}).encode()
-    return [Source([older, newer], json=True), Source([older, newer])]
-
-
-def records() -> list[Source]:
-    stages = [content for source in manifests() for content in source.intact]
-    found = [json.dumps(json.loads(text)["stages"]["b"]).encode() for text in stages[:1]]
-    return [Source(found, json=True), Source(found)]
-
-
-def read_manifest_file(file: Path) -> Any:
-    return look_at(file.parent)
-
-
-def read_record_file(file: Path) -> Any:
-    (file.parent / "manifest.json").write_text('{"schema": 2}')
-    return look_at(file.parent)
-
-
-def look_at(folder: Path) -> Any:
-    """What `holdfast runs` and a run that goes on do with a folder."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        run = RunFolder(folder)
-        run.stage("b", {"seed": 1}, lambda: 3, JsonCodec())
-    found = open_run(folder)
-    states = verify_run(found)
-    list(leftovers(found))
-    return found.seconds, states
-
-
-def look_holds(content: bytes, found: tuple) -> None:
-    seconds, states = found
-    assert 0 <= seconds < float("inf")
-    assert set(states.values()) <= {"whole", "damaged", "missing", "outside"}
-
-
-def sizes() -> list[Source]:
-    return [Source([b"8GB", b"512 MiB", b"60%", b"1.5TiB", b"100"])]
-
-
-def read_size(content: bytes) -> int:
-    return machine.memory_limit(content.decode("latin-1"))
-
-
-def declarations(folder: str) -> list[Source]:
-    return [Source([file.read_bytes() for file in sorted((HOME / folder).glob("*.toml"))])]
-
-
-def read_declaration(model: type) -> Callable[[Path], Any]:
-    return lambda file: read(file, model)
-
-
-def study_holds(content: bytes, found: Study) -> None:
-    assert found.panels
-    assert all(panel.title for panel in found.panels)
-
 
 PARSERS: dict[str, Parser] = {
-    "IDX": Parser(read_idx, DataError, idx, idx_holds),
-    "CIFAR-10 records": Parser(lambda c: parse_cifar(c, "fuzz"), DataError, cifar, cifar_holds),
-    "Tiny ImageNet lists and boxes": Parser(read_lists, DataError, lists, lists_hold),
-    "Tiny ImageNet zip": Parser(read_tiny, DataError, tiny, tiny_holds),
-    "boxes in XML": Parser(lambda c: parse_boxes_xml(c, "fuzz"), DataError, xml, xml_holds),
-    "JPEG": Parser(lambda c: decode_image(c, "fuzz"), DataError, jpegs, jpeg_holds),
-    "gzip stream": Parser(lambda c: unpack(c, ".gz", "fuzz", 1024), DataError, lambda: streams(".gz"), stream_holds),
-    "xz stream": Parser(lambda c: unpack(c, ".xz", "fuzz", 1024), DataError, lambda: streams(".xz"), stream_holds),
-    "tar archive": Parser(in_file(read_whole_tar, "a.tar.gz"), DataError, tars, tar_holds),
-    "zip archive": Parser(read_zip, DataError, zips, zip_holds),
-    "bank": Parser(in_file(read_bank, "bank.safetensors"), ValueError, banks, bank_holds),
-    "state dicts": Parser(in_file(read_state_dicts, "x.pt"), ValueError, state_dicts),
-    "Pyro store": Parser(in_file(read_pyro_store, "x.pt"), ValueError, pyro_stores),
-    "HMC checkpoint": Parser(in_file(read_checkpoint, "draw-00000.safetensors"), DamagedCheckpoint, checkpoints),
-    "manifest of a run": Parser(in_file(read_manifest_file, "manifest.json"), ValueError, manifests, look_holds),
-    "record of a stage": Parser(in_file(read_record_file, "c.record.json"), ValueError, records, look_holds),
-    "study": Parser(
-        in_file(read_declaration(Study), "a.toml"), ValueError, lambda: declarations("library"), study_holds
+    "IDX": Parser(data_files.read_idx, DataError, data_files.idx, data_files.idx_holds),
+    "CIFAR-10 records": Parser(lambda c: parse_cifar(c, "fuzz"), DataError, data_files.cifar, data_files.cifar_holds),
+    "Tiny ImageNet lists and boxes": Parser(data_files.read_lists, DataError, data_files.lists, data_files.lists_hold),
+    "Tiny ImageNet zip": Parser(data_files.read_tiny, DataError, data_files.tiny, data_files.tiny_holds),
+    "boxes in XML": Parser(lambda c: parse_boxes_xml(c, "fuzz"), DataError, data_files.xml, data_files.xml_holds),
+    "JPEG": Parser(lambda c: decode_image(c, "fuzz"), DataError, data_files.jpegs, data_files.jpeg_holds),
+    "gzip stream": Parser(
+        lambda c: unpack(c, ".gz", "fuzz", 1024), DataError, lambda: data_files.streams(".gz"), data_files.stream_holds
     ),
-    "claims": Parser(in_file(read_declaration(Claims), "a.toml"), ValueError, lambda: declarations("claims")),
-    "rules": Parser(in_file(read_declaration(Scale), "a.toml"), ValueError, lambda: declarations("scales")),
-    "memory size": Parser(read_size, ValueError, sizes),
+    "xz stream": Parser(
+        lambda c: unpack(c, ".xz", "fuzz", 1024), DataError, lambda: data_files.streams(".xz"), data_files.stream_holds
+    ),
+    "tar archive": Parser(
+        in_file(data_files.read_whole_tar, "a.tar.gz"), DataError, data_files.tars, data_files.tar_holds
+    ),
+    "zip archive": Parser(data_files.read_zip, DataError, data_files.zips, data_files.zip_holds),
+    "bank": Parser(in_file(run_files.read_bank, "bank.safetensors"), ValueError, run_files.banks, run_files.bank_holds),
+    "state dicts": Parser(in_file(run_files.read_state_dicts, "x.pt"), ValueError, run_files.state_dicts),
+    "Pyro store": Parser(in_file(run_files.read_pyro_store, "x.pt"), ValueError, run_files.pyro_stores),
+    "HMC checkpoint": Parser(
+        in_file(run_files.read_checkpoint, "draw-00000.safetensors"), DamagedCheckpoint, run_files.checkpoints
+    ),
+    "manifest of a run": Parser(
+        in_file(run_files.read_manifest_file, "manifest.json"), ValueError, run_files.manifests, run_files.look_holds
+    ),
+    "record of a stage": Parser(
+        in_file(run_files.read_record_file, "c.record.json"), ValueError, run_files.records, run_files.look_holds
+    ),
+    "study": Parser(
+        in_file(run_files.read_declaration(Study), "a.toml"),
+        ValueError,
+        lambda: run_files.declarations("library"),
+        run_files.study_holds,
+    ),
+    "claims": Parser(
+        in_file(run_files.read_declaration(Claims), "a.toml"), ValueError, lambda: run_files.declarations("claims")
+    ),
+    "rules": Parser(
+        in_file(run_files.read_declaration(Scale), "a.toml"), ValueError, lambda: run_files.declarations("scales")
+    ),
+    "memory size": Parser(run_files.read_size, ValueError, run_files.sizes),
 }

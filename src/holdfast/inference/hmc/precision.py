@@ -35,7 +35,7 @@ def choose(call: str, precision: Precision, device: torch.device, dtype: torch.d
 
 
 def _multiplies_bfloat16() -> bool:
-    """Whether the processor has units for it: AMX, or AVX-512's, with which a gradient takes half of its float32 time."""
+    """Whether the processor has units for it: AMX, or those of AVX-512, with which a gradient takes half the time."""
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 

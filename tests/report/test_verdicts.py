@@ -114,6 +114,13 @@ def test_numbers_of_a_claim_are_those_of_its_judgement(found, page):
     assert "beyond chance, 0.20:" in text
 
 
+def test_numbers_of_draws_say_how_many_there_were(page):
+    text = page[0].read_text(encoding="utf-8").split("<body", 1)[1]
+    assert "All: MNIST, HMC, FGSM, last layer, 100 draws (here 6), k = 20\u202f%." in text
+    assert "Means over images at 100 draws (here 6), k = 20\u202f%, ε = 0.2" in text
+    assert not re.findall(r"100 draws(?! \(here 6\)|</text>)", text)  # a label of an axis has two lines
+
+
 def test_boxes_of_the_sliders_are_quantiles_of_the_tables(found, page):
     table = found.tables["BE-F3", "MNIST", "corrected"]["resilience"]
     data = data_of(page, "be-f3")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from holdfast.report.studies import facts
+from holdfast.report.studies.draws import Here, draws_here
 from holdfast.report.studies.names import BASE, data_title, legend
 from holdfast.report.studies.pictures import Row, Sheet, picture_of, table
 from holdfast.report.studies.pictures.table import Means
@@ -33,6 +34,7 @@ class PanelBlock:
         rows: drawings.
         missing: preset -> why there is nothing, or what failed.
         means: the numbers at the figure's own setting.
+        here: number of draws in the paper -> here.
     """
 
     panel: Panel
@@ -40,6 +42,7 @@ class PanelBlock:
     rows: list[Row]
     missing: Mapping[str, str]
     means: list[Means]
+    here: Here
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +116,14 @@ def _drawn(found: Reproduction, claims: Sequence[Claim], jobs: int) -> Iterator[
 def _panels(found: Reproduction, evidence: list[Evidence]) -> tuple[Sliders, list[PanelBlock]]:
     (study,) = found.studies
     tables = [t for named in found.tables.values() for t in named.values()]
-    sliders = sliders_of(study, tables, facts.settled(found).scale.draws, picture_of(study).FIXED)
+    here = _of_all([draws_here(study, panel, found.scale) for panel in study.panels], facts.settled(found).scale.draws)
+    sliders = sliders_of(study, tables, here, picture_of(study).FIXED)
     return sliders, [_panel(found, study, panel, sliders, evidence) for panel in study.panels]
+
+
+def _of_all(panels: Sequence[Here], otherwise: Here) -> Here:
+    """What all panels of a study share; where they differ, the scale's numbers."""
+    return panels[0] if all(panel == panels[0] for panel in panels) else otherwise
 
 
 class NotDrawn(UserWarning):
@@ -156,7 +165,8 @@ def _panel(
             tables[preset] = found.tables[name]
         elif name not in found.missing:
             missing[preset] = "nothing was computed"
-    sheet = Sheet(study, panel, tables, sliders, tuple(e for e in evidence if e.panel == panel.title))
+    own = tuple(e for e in evidence if e.panel == panel.title)
+    sheet = Sheet(study, panel, tables, sliders, own, draws_here(study, panel, found.scale))
     here = facts.settled(found).data(panel.data)
     stands = f" in place of {data_title(panel.data)}" if here != panel.data else ""
     picture = picture_of(study)
@@ -167,7 +177,7 @@ def _panel(
         warnings.warn(f"{study.id}, {panel.title}: {reason}.", NotDrawn, stacklevel=2)
         rows, missing = [], missing | dict.fromkeys(tables, reason)
     numbers = table.means(sheet, **(sliders.own if sliders.sliders else {})) if picture.IN_NUMBERS else []
-    return PanelBlock(panel, f"{data_title(here)}{stands}, {panel.network}", rows, missing, numbers)
+    return PanelBlock(panel, f"{data_title(here)}{stands}, {panel.network}", rows, missing, numbers, sheet.here)
 
 
 def _files(study: Study, folder: Path | None) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from holdfast.report.studies.forest import Forest, forests
+from holdfast.report.studies.draws import draws_of_panels
+from holdfast.report.studies.forest import Forest, HereOf, forests
 from holdfast.report.studies.names import sentence
 from holdfast.report.wording import capital, listing
 from holdfast.studies.reproduce.claim import Claim, claims
@@ -34,12 +35,14 @@ class Card:
         judgement: None where none of its studies was part of this run.
         state: a key of `STATES`.
         why: in words.
+        here: (study, panel) -> number of draws in the paper -> here.
     """
 
     claim: Claim
     judgement: Judgement | None
     state: str
     why: str
+    here: HereOf = lambda study, panel: {}
 
     @property
     def colour(self) -> str:
@@ -55,7 +58,7 @@ class Card:
     def forests(self) -> list[Forest]:
         """Drawings of its numbers; empty where there are none."""
         shown = [f for f in (self.judgement.findings if self.judgement else ()) if f.published or f.corrected]
-        return forests(self.judgement) if shown and self.judgement else []
+        return forests(self.judgement, self.here) if shown and self.judgement else []
 
     @property
     def anchor(self) -> str:
@@ -68,8 +71,9 @@ def cards(found: Reproduction) -> list[Card]:
     judged = {j.claim.id: j for j in found.judgements}
     papers = {s.paper for s in found.studies} | {j.claim.paper for j in found.judgements}
     known = {c.id: c for c in (*claims().values(), *(j.claim for j in found.judgements)) if c.paper in papers}
-    order = list(PAPERS)
-    return sorted((_card(found, c, judged.get(c.id)) for c in known.values()), key=lambda c: order.index(c.claim.paper))
+    order, here = list(PAPERS), draws_of_panels(found)
+    shown = (replace(_card(found, c, judged.get(c.id)), here=here) for c in known.values())
+    return sorted(shown, key=lambda c: order.index(c.claim.paper))
 
 
 def _card(found: Reproduction, claim: Claim, judgement: Judgement | None) -> Card:

@@ -1,29 +1,23 @@
 """Forest of a claim: for each of its numbers the paper's, ours as published, ours corrected, and the controls."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.report.figures import Plot
 from holdfast.report.figures.canvas import finish, panel, slug, wrap
 from holdfast.report.palette import light
-from holdfast.report.studies.names import in_words, look, treatment_title, value_title
-from holdfast.report.wording import interval, number, signed, the
+from holdfast.report.studies.draws import Here
+from holdfast.report.studies.evidence import axis_in_words
+from holdfast.report.studies.names import look, value_title
+from holdfast.report.wording import interval, number, signed
 from holdfast.studies.reproduce.claim import Evidence
 from holdfast.studies.reproduce.quantities import Estimate
 from holdfast.studies.reproduce.verdict import NOT_RUN, Finding, Judgement
 
 COLOURS = {"holds": "good", "holds weaker": "warn", "does not hold": "bad", "untestable": "muted"}
-AXES = {
-    "difference": "{column} minus that of {against}",
-    "level": "{column}: mean over images",
-    "gap": "{column} minus {other}: mean over images",
-    "correlation": "Spearman's correlation of {column} and {other}",
-    "trend": "{column}: slope over the logarithm of {over}",
-    "association": "{column} and {other}: rank correlation over networks",
-}
-_COLUMNS = {"k_lrp": "k-LRP", "softmax_robustness": "softmax robustness", "k_lrp_of_draws": "k-LRP of single draws"}
 MOST = 12  # numbers in one drawing
 LABEL = 20  # letters of a line of a number's name
+HereOf = Callable[[str, str], Here]
 
 
 @dataclass(frozen=True)
@@ -36,18 +30,17 @@ class Forest:
     names: tuple[str, ...]
 
 
-def forests(judgement: Judgement) -> list[Forest]:
+def forests(judgement: Judgement, here: HereOf = lambda study, panel: {}) -> list[Forest]:
     """One drawing for each kind of number and each study, of those that there are numbers of.
 
     What a run does not contain is counted in the card and not drawn.
+
+    Args:
+        judgement: of a claim.
+        here: (study, panel) -> number of draws in the paper -> here.
     """
     kinds = [own for own in _kinds(judgement) if any(f.published or f.corrected for f in own)]
-    return [f for i, own in enumerate(kinds) for f in _parts(judgement, i, own)]
-
-
-def column_title(name: str) -> str:
-    """What a reader calls a column."""
-    return _COLUMNS.get(name, name.replace("_", " "))
+    return [f for i, own in enumerate(kinds) for f in _parts(judgement, i, own, here)]
 
 
 def _kinds(judgement: Judgement) -> list[list[Finding]]:
@@ -61,8 +54,8 @@ def _kinds(judgement: Judgement) -> list[list[Finding]]:
     return list(kinds.values())
 
 
-def _parts(judgement: Judgement, kind: int, findings: list[Finding]) -> Iterator[Forest]:
-    common, names = _names(findings)
+def _parts(judgement: Judgement, kind: int, findings: list[Finding], here: HereOf) -> Iterator[Forest]:
+    common, names = _names(findings, here)
     limits = _limits(findings)
     for start in range(0, len(findings), MOST):
         part = slice(start, start + MOST)
@@ -71,18 +64,21 @@ def _parts(judgement: Judgement, kind: int, findings: list[Finding]) -> Iterator
         yield Forest(plot, tuple(findings[part]), common, tuple(names[part]))
 
 
-def _names(findings: Sequence[Finding]) -> tuple[str, list[str]]:
+def _names(findings: Sequence[Finding], here: HereOf) -> tuple[str, list[str]]:
     """What all numbers share, in words, and what is left to name each."""
-    shared = dict(findings[0].evidence.where)
-    for finding in findings[1:]:
-        shared = {k: v for k, v in shared.items() if finding.evidence.where.get(k, None) == v}
+    words = [_labels(f.evidence, here) for f in findings]
+    shared = {k: v for k, v in words[0].items() if all(own.get(k) == v for own in words)}
     panels = len({f.evidence.panel for f in findings}) > 1
     names = []
-    for finding in findings:
-        own = [value_title(k, v) for k, v in finding.evidence.where.items() if k not in shared]
+    for finding, all_words in zip(findings, words, strict=True):
+        own = [v for k, v in all_words.items() if k not in shared]
         names.append(", ".join([*([finding.evidence.panel] if panels or not own else []), *own]))
-    words = [value_title(k, v) for k, v in shared.items()]
-    return ", ".join([*([] if panels else [findings[0].evidence.panel]), *words]), names
+    return ", ".join([*([] if panels else [findings[0].evidence.panel]), *shared.values()]), names
+
+
+def _labels(evidence: Evidence, here: HereOf) -> dict[str, str]:
+    draws = here(evidence.study, evidence.panel)
+    return {k: value_title(k, v, draws) for k, v in evidence.where.items()}
 
 
 def _limits(findings: Sequence[Finding]) -> tuple[float, float]:
@@ -116,19 +112,9 @@ def _draw(
         axes.locator_params(axis="x", nbins=6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(wrap(_axis(evidence), 62, 2))
+        axes.set_xlabel(wrap(axis_in_words(evidence), 62, 2))
         text = f"Numbers of claim {judgement.claim.id}, {judgement.verdict}. {'; '.join(described)}."
         return finish(figure, name, text, png=False)
-
-
-def _axis(evidence: Evidence) -> str:
-    against = in_words(evidence.against)
-    if set(evidence.against) == {"treatment"}:
-        against = the(treatment_title(evidence.against["treatment"]))
-    column = column_title(evidence.column) + (f" over {column_title(evidence.per)}" if evidence.per else "")
-    words = {"column": column, "other": column_title(evidence.other), "against": against}
-    words |= {"over": "the number of draws" if evidence.over == "draws" else column_title(evidence.over)}
-    return AXES.get(evidence.quantity, f"{{column}}: {evidence.quantity}").format(**words)
 
 
 def _numbers(axes: object, y: float, finding: Finding, controls: bool) -> None:

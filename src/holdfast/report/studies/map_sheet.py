@@ -11,15 +11,22 @@ from holdfast.report.studies.rows import chosen, present
 from holdfast.report.wording import short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pandas import DataFrame
 
 COLOURS = "RdBu_r"
 
 
-def map_sheet(names: "Sequence[str]", table: "DataFrame", text: str) -> Plot | None:
-    """Maps of a table with `value` by pixel, each with its own scale below it; None where their shape is not known."""
+def map_sheet(names: "Sequence[str]", table: "DataFrame", text: str, here: "Mapping[int, int]") -> Plot | None:
+    """Maps of a table with `value` by pixel, each with its own scale below it; None where their shape is not known.
+
+    Args:
+        names: of the drawing.
+        table: with the maps.
+        text: what the drawing shows.
+        here: number of draws in the paper -> here.
+    """
     over = next((c for c in ("explanation", "draws") if c in table.columns), "")
     columns, described = present(table, over), []
     lines = [(t, e) for t in ordered(table.treatment) for e in present(table, "example")]
@@ -44,7 +51,7 @@ def map_sheet(names: "Sequence[str]", table: "DataFrame", text: str) -> Plot | N
         for tile in grid.flat:
             tile.set(xticks=[], yticks=[], frame_on=False)
         for column, tile in zip(columns, grid[0][first:]):
-            title = value_title(over, int(column)) if over == "draws" else str(column)
+            title = value_title(over, int(column), here) if over == "draws" else str(column)
             tile.set_title(wrap(title, 9, 3), fontsize=8.5, color=light("muted"))
         return finish(figure, slug(*names), f"{text} {'; '.join(described)}.", png=False) if described else None
 

@@ -52,26 +52,32 @@ def data_title(name: str) -> str:
     return _DATA.get(name, name)
 
 
-def value_title(label: str, value: Any) -> str:
-    """A label's value in words.
+def value_title(label: str, value: Any, here: Mapping[int, int] | None = None) -> str:
+    """A label's value in words; with how many draws stand `here` for the paper's number, where they are others.
 
     >>> value_title("layer", -1), value_title("k", 20.0), value_title("rule", "epsilon"), value_title("draws", 100)
     ('last layer', 'k = 20\u202f%', 'LRP-ε', '100 draws')
+    >>> value_title("draws", 100, {100: 20})
+    '100 draws (here 20)'
     """
     words = {
         "treatment": treatment_title, "attack": attack_title, "rule": rule_title, "data": data_title,
         "layer": lambda v: "last layer" if v == -1 else f"layer {v}",
-        "draws": lambda v: f"{plain(v)} draw{'' if v == 1 else 's'}",
+        "draws": lambda v: f"{plain(v)} draw{'' if v == 1 else 's'}{_other(v, here or {})}",
         "k": lambda v: f"k = {v:g}{THIN}%",
-        "epsilon": lambda v: f"ε = {radius(v)}",
+        "epsilon": lambda v: f"ε = {radius(v)}", "explanation": str, "pair": str,
     }  # fmt: skip
     known = isinstance(value, str | int | float) and label in words
     return words[label](value) if known else f"{label.replace('_', ' ')} {plain(value)}"
 
 
-def in_words(labels: Mapping[str, Any]) -> str:
+def in_words(labels: Mapping[str, Any], here: Mapping[int, int] | None = None) -> str:
     """Several labels with their values."""
-    return ", ".join(value_title(label, value) for label, value in labels.items())
+    return ", ".join(value_title(label, value, here) for label, value in labels.items())
+
+
+def _other(count: float, here: Mapping[int, int]) -> str:
+    return f" (here {here[count]})" if here.get(count, count) != count else ""
 
 
 def sentence(text: str) -> str:

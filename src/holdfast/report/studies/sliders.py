@@ -138,11 +138,7 @@ def scale_of(axes: "Axes") -> tuple[float, float, float, float]:
 
 
 def _title(name: str, value: float, counts: Mapping[int, int]) -> str:
-    count = int(value)
-    here = counts.get(count, count)
-    if name == "draws" and here != count:
-        return f"{count} draws (here {here})"
-    return value_title(name, count if name == "draws" else value)
+    return value_title(name, int(value) if name == "draws" else value, counts)
 
 
 def _short(value: Any, thousandths: bool = False) -> Any:

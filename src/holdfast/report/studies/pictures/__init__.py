@@ -13,7 +13,7 @@ A study names its picture; one that has no file is shown as a table of means.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +38,7 @@ class Sheet:
         tables: preset -> name -> table.
         sliders: of the study.
         evidence: of claims, about this panel, with the paper's numbers.
+        here: number of draws in the paper -> here.
     """
 
     study: Study
@@ -45,6 +46,7 @@ class Sheet:
     tables: "Mapping[str, Mapping[str, DataFrame]]"
     sliders: Sliders
     evidence: tuple[Evidence, ...] = ()
+    here: Mapping[int, int] = field(default_factory=dict)
 
     def table(self, preset: str, name: str) -> "DataFrame":
         """A table; an empty one where it is not there."""

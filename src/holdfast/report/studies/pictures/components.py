@@ -48,7 +48,8 @@ def _groups(sheet: Sheet, table: "DataFrame") -> list[Group]:
         own = chosen(table, place)
         boxes = {t: _box(chosen(own, {"treatment": t})) for t in ordered(table.treatment)}
         if any(box is not None for box in boxes.values()):
-            groups.append(Group(in_words({k: int(v) for k, v in place.items()}) or sheet.panel.title, boxes))
+            title = in_words({k: int(v) for k, v in place.items()}, sheet.here)
+            groups.append(Group(title or sheet.panel.title, boxes))
     return groups
 
 

@@ -95,16 +95,17 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", draws: Sequ
                 axes.add_patch(PathPatch(Path(points), **style, gid=name, zorder=2))
                 marks.append((name, line, tuple(scaled)))
                 middle = float(np.median(curves[line, treatment][start]))
-                described.append(f"{treatment_title(treatment)}, {n} draws: {signed(middle)}")
+                described.append(f"{treatment_title(treatment)}, {_draws(sheet, n)}: {signed(middle)}")
         axes.axvline(0, color=light("muted"), linewidth=1, zorder=1)
-        axes.set_yticks(range(len(draws)), [_draws(sheet, n) for n in draws])
+        axes.set_yticks(range(len(draws)), [_draws(sheet, n).replace(" (", "\n(") for n in draws])
         axes.set_ylim(len(draws) - 0.92, -1.02)
         axes.set_xlim(limits)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("k-LRP minus that of the deterministic network")
         text = f"Densities of per-image differences in k-LRP, {sheet.study.id}, {sheet.panel.title}, "
-        text += f"{in_words({'layer': layer, **sheet.sliders.own})}, {preset}. Medians: {'; '.join(described)}."
+        text += in_words({"layer": layer, **sheet.sliders.own}, sheet.here)
+        text += f", {preset}. Medians: {'; '.join(described)}."
         plot = finish(figure, slug(*sheet.names(f"layer{layer}", preset)), text, png=False)
         scale = scale_of(axes)
         place = {"left": limits[0], "right": limits[1]}
@@ -112,4 +113,4 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", draws: Sequ
 
 
 def _draws(sheet: Sheet, count: int) -> str:
-    return "" if not count else f"{count} draws" if count != 1 else "1 draw"
+    return value_title("draws", count, sheet.here) if count else ""

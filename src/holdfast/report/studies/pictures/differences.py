@@ -102,7 +102,7 @@ def _draw(
         titles = [_title(group, len(attacks) > 1) for group in groups]
         _axes(axes, centres, titles, (len(groups) * lines - 0.7, -0.7), limits)
         text = f"Box plots of per-image differences in k-LRP, {sheet.study.id}, {sheet.panel.title}, "
-        text += f"{in_words({'layer': layer, **own})}, {preset}. Medians: {'; '.join(described)}."
+        text += f"{in_words({'layer': layer, **own}, sheet.here)}, {preset}. Medians: {'; '.join(described)}."
         plot = finish(figure, slug(*sheet.names(f"layer{layer}", preset)), text, png=False)
         return Drawn(plot, tuple(_placed(m, scale_of(axes)) for m in marks), scale_of(axes))
 

@@ -48,7 +48,7 @@ def _plot(sheet: Sheet, preset: str, label: str, value: Any, table: "DataFrame")
     if "before" in table.columns:
         return _draw(sheet, preset, value, table)
     text = f"Maps, {sheet.study.id}, {sheet.panel.title}, {preset}."
-    return map_sheet(sheet.names(f"{label}{value}", preset), table, text)
+    return map_sheet(sheet.names(f"{label}{value}", preset), table, text, sheet.here)
 
 
 def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame") -> Any:

@@ -95,7 +95,8 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", lines: int)
         axes.set_ylabel(up)
         axes.tick_params(length=0, axis="both", labelcolor=light("muted"))
         text = f"{up} against {across}, {sheet.study.id}, {sheet.panel.title}, "
-        text += f"{in_words({'layer': layer, **sheet.sliders.own})}, {preset}. {'; '.join(reversed(described))}."
+        text += in_words({"layer": layer, **sheet.sliders.own}, sheet.here)
+        text += f", {preset}. {'; '.join(reversed(described))}."
         plot = finish(figure, slug(*sheet.names(f"layer{layer}", preset)), text, png=False)
         return Drawn(plot, tuple(marks), scale_of(axes))
 

@@ -53,7 +53,7 @@ def _means(sheet: Sheet, name: str, only: dict[str, Any]) -> Means | None:
     for preset, table in tables.items():
         own = [c for c in labels if c in table.columns]
         for row in summary(table[own + [v for v in values if v in table.columns]]).to_dict("records"):
-            words = tuple(value_title(c, row[c]) if c in row else "" for c in labels)
+            words = tuple(value_title(c, row[c], sheet.here) if c in row else "" for c in labels)
             found.setdefault(words, {}).update({(preset, v): short(float(row[v])) for v in values if v in row})
     columns = [(p, v) for v in values for p in tables]
     titles = tuple(f"{v.replace('_', ' ')}, {p}" if len(tables) > 1 else v.replace("_", " ") for p, v in columns)

@@ -17,6 +17,7 @@ from holdfast import report
 from holdfast.report.studies.cards import STATES, cards, headline
 from holdfast.report.studies.pictures.densities import GRID
 from holdfast.report.studies.rows import Lookup, chosen
+from holdfast.report.studies.unmixed import unmixed
 
 
 @pytest.fixture(scope="module")
@@ -292,9 +293,21 @@ def test_what_draws_say_of_themselves_stands_on_the_page(tmp_path):
     for name in (("BE-F3", "MNIST", "corrected"), ("BE-F2", "MNIST", "corrected")):
         tables[name] = {**tables[name], "posteriors": pandas.DataFrame(rows)}
     page = Page(report.write_verdicts(dataclasses.replace(found, tables=tables), tmp_path).read_text(encoding="utf-8"))
-    assert page.text.count("ensemble of 2 local chains") == 2  # shared by two figures, said once for each ensemble
+    assert page.text.count("ensemble of 2 local chains") == 3  # shared by two figures: once an ensemble, and above all
     assert "HMC, embedded Fashion-MNIST, fc2 : Chain 0 was <still> drifting." in page.text
+    first = page.text[page.text.index("numbers lie on the claimed side") :]
+    assert "The posteriors that were sampled by chains have not mixed" in first[:400]
+    assert "fc2: 17 of 20 draws are distinct, and its chains still drift. What is said" in first[:900]
     assert (
         "What the draws say of themselves"
         not in Page(report.write_verdicts(found, tmp_path).read_text(encoding="utf-8")).text
     )
+
+
+def test_only_chains_that_have_not_mixed_are_warned_of():
+    mixed, still = diagnosed("hmc", mixing="mixed in function space"), diagnosed("hmc")
+    free = diagnosed("mean_field", chains=np.nan, mixing="independent draws")
+    assert unmixed([("a", mixed), ("b", free)]) == ""
+    assert unmixed([("a", mixed), ("b", still), ("c", free)]).startswith("1 of 2 posteriors that were sampled")
+    lost = still | {f"{f}_{n}": np.nan for f in ("log_probability", "relevance") for n in ("rhat_90", "ess_50")}
+    assert "up to unknown" in unmixed([("a", lost)])

@@ -11,7 +11,8 @@ from holdfast.report.studies.cards import STATES, Card, by_paper, cards, headlin
 from holdfast.report.studies.forest import worded
 from holdfast.report.studies.kept_articles import KeptArticle, kept_articles
 from holdfast.report.studies.names import in_words, look, sentence
-from holdfast.report.studies.posteriors import posteriors, remarks
+from holdfast.report.studies.posteriors import posteriors, remarks, rows_of
+from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.kept import PAGE
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import PAPERS, studies
@@ -82,6 +83,7 @@ def page_text(found: Reproduction, shown: list[Card], drawn: list[Block], kept: 
         meanings=facts.meanings(found),
         posteriors=posteriors(found),
         remarks=remarks(found),
+        unmixed=unmixed(rows_of(found)),
         worded=worded,
         in_words=in_words,
         sentence=sentence,

@@ -1,15 +1,16 @@
 """Posteriors: what the draws that a run's claims rest on say of themselves, a row for each ensemble that was fitted."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.report.studies import facts
 from holdfast.report.studies.names import data_title, treatment_title
 from holdfast.report.tables import Column, Table
 from holdfast.report.wording import DASH, number, percent, plain
+from holdfast.studies.reproduce.rules import Settled
 from holdfast.studies.reproduce.run import Reproduction
-from holdfast.studies.reproduce.study import Panel, studies
+from holdfast.studies.reproduce.study import Panel, Study, studies
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,24 +33,36 @@ COLUMNS = (
 
 def posteriors(found: Reproduction) -> Table | None:
     """The table; None where nothing was diagnosed. An ensemble that several figures share is there once."""
-    groups = [(title, [_cells(row)]) for title, row in dict(_rows(found)).items()]
+    groups = [(title, [_cells(row)]) for title, row in dict(rows_of(found)).items()]
     return Table("The draws that the corrected numbers rest on", "ensemble", COLUMNS, groups) if groups else None
 
 
 def remarks(found: Reproduction) -> list[tuple[str, str]]:
     """(ensemble, posterior over prior deviations and what its fit warned of), of those that have them."""
     said = []
-    for title, row in dict(_rows(found)).items():
+    for title, row in dict(rows_of(found)).items():
         ratios = row["deviation_over_prior"]
         parts = [f"Posterior over prior standard deviation: {ratios}."] if ratios else []
         said.append((title, " ".join([*parts, *([row["said"]] if row["said"] else [])])))
     return [(title, text) for title, text in said if text]
 
 
-def _rows(found: Reproduction) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows_of(found: Reproduction) -> Iterator[tuple[str, dict[str, Any]]]:
     """(title, row) of every diagnosed ensemble, seed by seed: of this run, and of those that were kept."""
-    known = facts.settled(found)
-    for panel, table in (*_kept(found), *_own(found)):
+    kept = found.kept
+    earlier = _kept(kept.folder) if kept else ()
+    own = [(panel, table) for study, panel, table in earlier if (study.id, panel.title) in kept.panels]
+    return _named([*own, *_own(found)], found.scale)
+
+
+def kept_rows(folder: Path, scale: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(title, row) of every diagnosed ensemble of the kept tables of a scale."""
+    return _named(((panel, table) for _, panel, table in _kept(folder)), scale)
+
+
+def _named(tables: "Iterable[tuple[Panel, DataFrame]]", scale: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    known = Settled("corrected", scale)
+    for panel, table in tables:
         for row in table.to_dict("records"):
             seed = f", seed {row['seed']:.0f}" if len(known.scale.seeds) > 1 else ""
             yield (
@@ -66,18 +79,16 @@ def _own(found: Reproduction) -> "Iterator[tuple[Panel, DataFrame]]":
                 yield panel, table
 
 
-def _kept(found: Reproduction) -> "Iterator[tuple[Panel, DataFrame]]":
+def _kept(folder: Path) -> "Iterator[tuple[Study, Panel, DataFrame]]":
     import pandas
 
-    files = sorted(found.kept.folder.glob("tables/*-posteriors.csv")) if found.kept else ()
-    for file in files:
+    for file in sorted(folder.glob("tables/*-posteriors.csv")):
         study = studies().get(file.stem.removesuffix("-posteriors"))
         table = pandas.read_csv(file)
         words = [c for c in ("mixing", "deviation_over_prior", "said") if c in table]
         table[words] = table[words].astype(object).fillna("")
         for panel in study.panels if study else ():
-            if (study.id, panel.title) in found.kept.panels:
-                yield panel, table[(table.panel == panel.title) & (table.preset == "corrected")]
+            yield study, panel, table[(table.panel == panel.title) & (table.preset == "corrected")]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

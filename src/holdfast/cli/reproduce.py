@@ -20,7 +20,7 @@ Examples:
 
 `holdfast reproduce BE-F3 --scale smoke` · one figure, both ways, in a minute
 
-`holdfast reproduce BE-F3 GA-T1 --scale laptop --data-dir ~/data --jobs 2` · two figures on all training images
+`holdfast reproduce BE-F3 GA-T1 --scale laptop --data-dir ~/data --jobs 2` · two figures on the data files in a folder
 
 `holdfast reproduce all --scale smoke` · everything
 

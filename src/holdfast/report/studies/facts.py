@@ -9,7 +9,9 @@ from typing import Any
 
 from holdfast.machine import total_memory
 from holdfast.report.studies.names import data_title, treatment_title
+from holdfast.report.studies.sizes import images_tested, images_trained
 from holdfast.report.wording import NBSP, attack_title, listing, plain
+from holdfast.studies.reproduce.plan import plan
 from holdfast.studies.reproduce.rules import Scale, Settled
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import Study, studies
@@ -19,8 +21,9 @@ MEANT = {
     "smoke": "This run proves that every figure can be computed, and nothing else. Small networks were trained for "
     "moments on {train} images{data}, with {draws} draws where the papers have 100: its verdicts say nothing about the "
     "papers.",
-    "laptop": "Fewer test points and draws than in the papers ({points} instead of 500, {draws} instead of 100), so "
-    "intervals are wider, and narrower networks ({networks}); the rest is as the papers or this page say.",
+    "laptop": "Fewer test images and draws than in the papers ({draws} draws instead of 100; paper BE has 500 images), "
+    "so intervals are wider, and narrower networks ({networks}). Test images: {tested}. Training images: {trained}. "
+    "What else differs stands with each figure.",
     "paper": "",
 }
 
@@ -49,7 +52,7 @@ def meant(found: Reproduction) -> str:
     """What a run at this scale shows and does not show."""
     scale = settled(found).scale
     stands = f" ({listing(sorted({f'{data_title(v)} in place of all image data' for v in scale.data.values()}))})"
-    words = {"points": scale.points, "train": plain(scale.train), "draws": scale.draws.get(100, 100)}
+    words = {"train": plain(scale.train), "draws": scale.draws.get(100, 100), **_images(found)}
     words["networks"] = listing(f"{name} of {own} units" for name, own, _ in _widths(found))
     return MEANT.get(found.scale, "").format(data=stands if scale.data else "", **words)
 
@@ -59,8 +62,8 @@ def sizes(found: Reproduction) -> dict[str, str]:
     scale: Scale = settled(found).scale
     rows = {
         "Scale": scale.title,
-        "Test images": plain(scale.points),
-        "Training images": "all" if scale.train is None else plain(scale.train),
+        "Test images": _images(found)["tested"],
+        "Training images": _images(found)["trained"],
         "Training seeds": plain(scale.seeds),
         "k": f"{plain(scale.k)}{NBSP}%, and the figure's own",
         "Networks": listing(
@@ -98,6 +101,14 @@ def runs(found: Reproduction) -> list[dict[str, Any]]:
         }
         for run in (*told, own)
     ]
+
+
+def _images(found: Reproduction) -> dict[str, str]:
+    """Test images and training images of all that the page shows."""
+    kept, scale = found.kept.panels if found.kept else (), settled(found).scale
+    earlier = (study.only([title for name, title in kept if name == study.id]) for study in studies().values())
+    parts = plan([*found.studies, *(study for study in earlier if study)], found.scale, found.presets)
+    return {"tested": images_tested(parts, scale.points), "trained": images_trained(parts, scale.train)}
 
 
 def _widths(found: Reproduction) -> list[tuple[str, int, str]]:

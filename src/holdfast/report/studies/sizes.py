@@ -1,0 +1,134 @@
+"""Sizes: on how many images networks were tested and trained, figures that differ named, by the plan's cells."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from holdfast.report.studies.names import treatment_title
+from holdfast.report.wording import listing, plain
+from holdfast.studies.engine import Cell
+from holdfast.studies.reproduce.plan import Part
+from holdfast.studies.reproduce.study import PAPERS, studies
+
+OTHER_POINTS = ("diagnosis", "path_symmetry")  # cells whose points are no test images of a figure
+COMMON = 3  # figures whose only exception it must be, for one to be said of its treatment
+Place = tuple[str, str]  # study, panel
+Value = TypeVar("Value", bound=Hashable)
+PRESETS = {"published": "as published", "corrected": "as corrected"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a treatment was trained on: images, None for all; images of a part of them where each part had a chain."""
+
+    treatment: str
+    preset: str
+    images: int | None
+    part: int | None
+
+
+def images_tested(parts: Iterable[Part], usual: int) -> str:
+    """How many test images, with the figures that have others.
+
+    >>> from holdfast.studies.reproduce.plan import plan
+    >>> from holdfast.studies.reproduce.study import study_of
+    >>> images_tested(plan([study_of(s) for s in ("BE-F3", "BE-F15", "BA-F3", "BA-F4", "BA-F10")], "laptop"), 200)
+    '200; 60 in BE-F15 and BE-F3 (CIFAR-10); 100 in paper BA; 120 in BA-F10'
+    """
+    found: dict[Place, int] = {}
+    for part in parts:
+        for cell in _all_cells(part):
+            points = cell.settings.get("points")
+            if isinstance(points, int) and cell.kind not in OTHER_POINTS:
+                found[part.study.id, part.panel.title] = points
+    of_papers = {paper: _usual([n for (s, _), n in found.items() if _paper(s) == paper], usual) for paper in PAPERS}
+    apart = {place: n for place, n in found.items() if n != of_papers[_paper(place[0])]}
+    said = {n: [_places(own)] for n, own in _by_value(apart).items()}
+    for paper, n in of_papers.items():
+        if n != usual:
+            said.setdefault(n, []).append(f"paper {paper}")
+    return "; ".join([plain(usual), *(f"{plain(n)} in {listing(said[n])}" for n in sorted(said))])
+
+
+def images_trained(parts: Iterable[Part], usual: int | None) -> str:
+    """How many training images, with the treatments and figures that have others.
+
+    >>> from holdfast.studies.reproduce.plan import plan
+    >>> from holdfast.studies.reproduce.study import study_of
+    >>> images_trained(plan([study_of(s) for s in ("BE-F2", "BE-F3", "BE-F4", "TH-2")], "laptop"), None)
+    'all; 6000 in parts of 400 for HMC as published; 250 to 1000 in TH-2'
+    """
+    found: dict[Place, set[Training]] = {}
+    for part in parts:
+        own = {t for t in _trainings(part) if (t.images, t.part) != (usual, None)}
+        found.setdefault((part.study.id, part.panel.title), set()).update(own)
+    alone = {(study, *own) for (study, _), own in found.items() if len(own) == 1}
+    count = Counter(training for _, training in alone)
+    common = sorted((t for t, n in count.items() if n >= COMMON), key=_words)
+    rest = {place: _range(own - set(common)) for place, own in found.items() if own - set(common)}
+    return "; ".join(
+        [
+            "all" if usual is None else plain(usual),
+            *map(_words, common),
+            *(f"{words} in {_places(own)}" for words, own in _by_value(rest).items()),
+        ]
+    )
+
+
+def _all_cells(part: Part) -> Iterator[Cell]:
+    """The cells of a part and all that they need."""
+    left, seen = list(part.cells), set()
+    while left:
+        cell = left.pop()
+        if id(cell) not in seen:
+            seen.add(id(cell))
+            left += cell.needs.values()
+            yield cell
+
+
+def _trainings(part: Part) -> Iterator[Training]:
+    for labels, cell in (pair for labelled in part.tables.values() for pair in labelled):
+        treatment = str(labels.get("treatment", ""))
+        for fit in _all_cells(Part(part.study, part.panel, part.preset, {"": [(labels, cell)]})):
+            if fit.kind == "fit" and "checkpoint" not in fit.settings["fit"]:
+                yield Training(treatment, part.preset, fit.settings["train"], fit.settings["fit"].get("shard"))
+
+
+def _words(training: Training) -> str:
+    images = "all" if training.images is None else plain(training.images)
+    part = f" in parts of {plain(training.part)}" if training.part else ""
+    return f"{images}{part} for {treatment_title(training.treatment)} {PRESETS[training.preset]}"
+
+
+def _range(trainings: Iterable[Training]) -> str:
+    counts = [t.images for t in trainings]
+    known = sorted(n for n in counts if n is not None)
+    words = " to ".join(plain(n) for n in dict.fromkeys((known[0], known[-1]))) if known else ""
+    return " or ".join([*([words] if words else []), *(["all"] if None in counts else [])])
+
+
+def _by_value(found: Mapping[Place, Value]) -> dict[Value, list[Place]]:
+    by: dict[Value, list[Place]] = {}
+    for place, value in found.items():
+        by.setdefault(value, []).append(place)
+    return by
+
+
+def _places(own: Iterable[Place]) -> str:
+    """Studies, those of which not all panels are meant with their panels."""
+    by: dict[str, list[str]] = {}
+    for study, panel in own:
+        by.setdefault(study, []).append(panel)
+    whole = {s: len(known.panels) for s, known in studies().items()}
+    words = [s if len(titles) >= whole.get(s, 1) else f"{s} ({listing(titles)})" for s, titles in by.items()]
+    return listing(sorted(words))
+
+
+def _usual(counts: list[int], otherwise: int) -> int:
+    (most, _), *_ = Counter(counts).most_common(1) or [(otherwise, 0)]
+    return most
+
+
+def _paper(study: str) -> str:
+    return study.split("-")[0]

@@ -5,7 +5,17 @@ The results are those of the largest scale that is kept: paper, laptop, smoke.
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+from holdfast.report.studies.draws import draws_here
+from holdfast.report.studies.evidence import number_in_words
+from holdfast.report.studies.posteriors import kept_rows
+from holdfast.report.studies.sizes import images_tested, images_trained
+from holdfast.report.studies.unmixed import unmixed
+from holdfast.studies.reproduce.claim import Evidence
+from holdfast.studies.reproduce.plan import Part, plan
+from holdfast.studies.reproduce.study import studies
 
 HOME = Path(__file__).resolve().parents[1]
 SCALES = ("paper", "laptop", "smoke")
@@ -25,32 +35,75 @@ def estimate(number: dict | None) -> str:
     return "–" if not number else f"{signed(number['value'])} [{signed(number['low'])}, {signed(number['high'])}]"
 
 
-def row(claim: dict) -> str:
-    """One claim: its verdict, and its first number."""
+def what(number: dict, scale: str) -> str:
+    """What a number is, in words; empty where there is none."""
+    if not number:
+        return ""
+    own = {k: v for k, v in number.items() if k in Evidence.model_fields and k != "controls"}
+    evidence = Evidence.model_validate(own)
+    known = studies().get(evidence.study)
+    panel = next((p for p in known.panels if p.title == evidence.panel), None) if known else None
+    return number_in_words(evidence, draws_here(known, panel, scale) if panel else None)
+
+
+def verdict(claim: dict) -> str:
+    """The verdict, and how many numbers say what."""
+    why = claim["why"].removeprefix("It is said of every case; ").rstrip(".")
+    return f"**{claim['verdict']}**" + (f": {why[:1].lower()}{why[1:]}" if why else "")
+
+
+def row(claim: dict, scale: str) -> str:
+    """One claim: its first number, and its verdict, which rests on all of them."""
     first = next((n for n in claim["numbers"] if n["corrected"] or n["published"]), {})
-    cells = [claim["id"], claim["statement"], signed(first.get("paper")), estimate(first.get("published"))]
-    tested = sum(n["corrected"] is not None for n in claim["numbers"])
-    part = f" ({tested} of {len(claim['numbers'])} numbers)" if 0 < tested < len(claim["numbers"]) else ""
-    cells += [estimate(first.get("corrected")), f"**{claim['verdict']}**{part}"]
+    cells = [claim["id"], claim["statement"], what(first, scale), signed(first.get("paper"))]
+    cells += [estimate(first.get("published")), estimate(first.get("corrected")), verdict(claim)]
     return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+
+def hours(runs: Iterable[dict]) -> str:
+    """How long all runs computed, machine by machine."""
+    by: dict[str, float] = {}
+    for run in runs:
+        by[run["machine"]] = by.get(run["machine"], 0) + run["seconds"] / 3600
+    return "; ".join(f"{time:.1f} core-hours on a machine of {machine}" for machine, time in by.items())
+
+
+def parts(runs: Iterable[dict], scale: str) -> list[Part]:
+    """What the runs computed."""
+    titles: dict[str, list[str]] = {}
+    for study, own in ((study, own) for run in runs for study, own in run["studies"].items() if study in studies()):
+        titles.setdefault(study, []).extend(own["panels"])
+    chosen = (studies()[study].only(own) for study, own in titles.items())
+    return plan([study for study in chosen if study], scale)
+
+
+def below(results: Path, manifest: dict) -> list[str]:
+    """What must be known to read the table: how large everything was, how the chains are, what it took."""
+    sizes, scale, runs = manifest["scale"], results.name, manifest["runs"]
+    done, seeds = parts(runs, scale), f"{len(sizes['seeds'])} training seed{'s' if len(sizes['seeds']) > 1 else ''}"
+    commands = [run["again"] for run in runs]
+    many = f"[the command{'s' if len(commands) > 1 else ''} in its manifest](docs/results/{scale}/manifest.json)"
+    again = f"`{commands[0]}`" if len(commands) == 1 and len(commands[0]) < LONG else many
+    count = f"{len(runs)} runs, what they share counted in each" if len(runs) > 1 else "One run"
+    paragraphs = [
+        f"The first number of each claim with its 95 % interval; a verdict rests on [all of them]"
+        f"(docs/results/{scale}), with their controls. Scale `{scale}`, {seeds}. Test images: "
+        f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}.",
+        unmixed(kept_rows(results, scale)),
+        f"{count}: {hours(runs)}; again by {again}.",
+    ]
+    return [line for paragraph in paragraphs if paragraph for line in (paragraph, "")]
 
 
 def section(results: Path) -> str:
     """The lines between the markers."""
     found = json.loads((results / "claims.json").read_text(encoding="utf-8"))
     manifest = json.loads((results / "manifest.json").read_text(encoding="utf-8"))
-    scale = manifest["scale"]
-    commands = [run["again"] for run in manifest["runs"]]
-    many = f"[the command{'s' if len(commands) > 1 else ''} in its manifest](docs/results/{results.name}/manifest.json)"
-    again = f"`{commands[0]}`" if len(commands) == 1 and len(commands[0]) < LONG else many
     smoke = " This scale proves that everything runs, not what it shows." if results.name == "smoke" else ""
     lines = [
         START, "", "## The papers' claims, tried", "", f"{found['headline']}{smoke}", "",
-        "| claim | | paper | as published | corrected | verdict |", "|---|---|---|---|---|---|",
-        *map(row, found["claims"]), "",
-        f"Scale `{results.name}`: {scale['points']} test images, {len(scale['seeds'])} training seed"
-        f"{'s' if len(scale['seeds']) > 1 else ''}. The first number of each claim, with its 95 % interval; "
-        f"[all of them](docs/results/{results.name}), again by {again}.", "", END,
+        "| claim | | first number | paper | as published | corrected | verdict |", "|---|---|---|---|---|---|---|",
+        *(row(claim, results.name) for claim in found["claims"]), "", *below(results, manifest), END,
     ]  # fmt: skip
     return "\n".join(lines)
 

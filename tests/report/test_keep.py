@@ -125,7 +125,11 @@ def test_the_readme_is_given_the_numbers_of_the_file_once(kept, headline_numbers
     row = next(line for line in first.splitlines() if line.startswith("| BE-X1 ")).replace("−", "-")
     assert f"{number['corrected']['value']:+.2f} [{number['corrected']['low']:+.2f}, " in row
     assert f"| {number['paper']:+.2f} |" in row
-    assert row.endswith(f"**{claims['BE-X1']['verdict']}** |")
+    why = claims["BE-X1"]["why"]
+    assert row.endswith(f"**{claims['BE-X1']['verdict']}**: {why[0].lower()}{why[1:].rstrip('.')} |")
+    assert "| k-LRP: HMC minus deterministic, FGSM, last layer, 100 draws (here 6), k = 20\u202f%, LRP-ε; " in row
+    assert "Scale `smoke`, 1 training seed. Test images: 20. Training images: 1000" in first
+    assert "One run: 0.2 core-hours on a machine of" in first
 
 
 def test_without_results_the_readme_is_left_alone(headline_numbers, tmp_path):

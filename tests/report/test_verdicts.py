@@ -296,7 +296,7 @@ def test_what_draws_say_of_themselves_stands_on_the_page(tmp_path):
     assert page.text.count("ensemble of 2 local chains") == 3  # shared by two figures: once an ensemble, and above all
     assert "HMC, embedded Fashion-MNIST, fc2 : Chain 0 was <still> drifting." in page.text
     first = page.text[page.text.index("numbers lie on the claimed side") :]
-    assert "The posteriors that were sampled by chains have not mixed" in first[:400]
+    assert "The diagnosed posteriors that were sampled by chains have not mixed" in first[:400]
     assert "fc2: 17 of 20 draws are distinct, and its chains still drift. What is said" in first[:900]
     assert (
         "What the draws say of themselves"
@@ -308,6 +308,6 @@ def test_only_chains_that_have_not_mixed_are_warned_of():
     mixed, still = diagnosed("hmc", mixing="mixed in function space"), diagnosed("hmc")
     free = diagnosed("mean_field", chains=np.nan, mixing="independent draws")
     assert unmixed([("a", mixed), ("b", free)]) == ""
-    assert unmixed([("a", mixed), ("b", still), ("c", free)]).startswith("1 of 2 posteriors that were sampled")
+    assert unmixed([("a", mixed), ("b", still), ("c", free)]).startswith("1 of 2 diagnosed posteriors that")
     lost = still | {f"{f}_{n}": np.nan for f in ("log_probability", "relevance") for n in ("rhat_90", "ess_50")}
     assert "up to unknown" in unmixed([("a", lost)])

@@ -19,7 +19,7 @@ def unmixed(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     >>> row = {"chains": 2.0, "mixing": "ensemble of 2 local chains", "kept": 20, "distinct": 13, "said": "It drifts."}
     >>> row |= {f"{f}_{n}": v for f in FAMILIES for n, v in (("rhat_90", 1.9), ("ess_50", 8.2))}
     >>> unmixed([("HMC, MNIST, fc2", row)])[:96]
-    'The posteriors that were sampled by chains have not mixed: the diagnosis says “ensemble of 2 loc'
+    'The diagnosed posteriors that were sampled by chains have not mixed: the diagnosis says “ensembl'
     """
     chained = {title: row for title, row in rows if _known(row.get("chains"))}
     own = {title: row for title, row in chained.items() if str(row["mixing"]).startswith((LOCAL, PARTLY))}
@@ -30,8 +30,8 @@ def unmixed(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     limit = _span((row[f"{f}_rhat_90"] for row in own.values() for f in FAMILIES), 2)
     worth = _span((row[f"{f}_ess_50"] for row in own.values() for f in FAMILIES), 0)
     return (
-        f"{many} posteriors that were sampled by chains have not mixed: the diagnosis says {verdicts}. R-hat of what "
-        f"they compute (log probabilities, relevance) is up to {limit} for 90{THIN}% of it, where {GOOD:g} would be "
+        f"{many} diagnosed posteriors that were sampled by chains have not mixed: the diagnosis says {verdicts}. "
+        f"R-hat of what they compute (log probabilities, relevance) is up to {limit} for 90{THIN}% of it, where {GOOD:g} would be "
         f"mixed, and the effective sample size is {worth}. {'; '.join(_of(title, row) for title, row in own.items())}. "
         "What is said of them is said of these draws, not of the posterior."
     )

@@ -48,7 +48,8 @@ def make_tables(study, panel, preset, seed=0, images=40, seeds=(0,)):
                         "epsilon": 0.2,
                     }
                     soft = random.beta(3, 2, images)
-                    rows = {"image": range(images), "label": 1, "softmax_robustness": soft, "zero_gradients": 0.0}
+                    rows = {"image": range(images), "label": 1, "clean_predicted": np.arange(images) % 10 > 0}
+                    rows |= {"softmax_robustness": soft, "zero_gradients": 0.0}
                     decided.append(pandas.DataFrame(labels | rows))
                     for rule in panel.rules:
                         for layer in panel.layers:

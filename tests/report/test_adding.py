@@ -98,6 +98,26 @@ def test_the_page_has_the_articles_of_both(in_parts):
     assert "made in 2 runs" in text
 
 
+def test_articles_of_an_earlier_version_say_what_is_said_today(in_parts, tmp_path):
+    home, before = in_parts
+    again = tmp_path / "smoke"
+    for name, content in before.items():
+        (again / name).parent.mkdir(parents=True, exist_ok=True)
+        (again / name).write_bytes(content)
+    page = before["verdicts.html"].decode().replace("100 draws (here 6)", "100 draws")
+    page = re.sub(r' *<p class="clean.*\n', "", page)
+    page = re.sub(
+        r"<b>Means and quantiles over images:</b>(.*?)<br><b>Image.*?</span>", r"<b>Image by image:</b>\1", page
+    )
+    (again / "verdicts.html").write_text(page.replace(">CSV</a>", ">means</a>"), encoding="utf-8")
+    assert page.count("Image by image") == page.count("</article>") - page.count('<article class="claim"')
+    report.keep_results(run(SECOND, kept=read_kept(again, "smoke")), tmp_path)
+    articles = lambda folder: re.findall(
+        r'<article class="study".*?</article>', (folder / "verdicts.html").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert articles(again) == articles(home)
+
+
 def test_the_manifest_has_both_runs(in_parts):
     runs = json.loads((in_parts[0] / "manifest.json").read_text())["runs"]
     assert runs[0] == json.loads(in_parts[1]["manifest.json"])["runs"][0]

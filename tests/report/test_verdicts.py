@@ -169,6 +169,19 @@ def test_densities_and_dots_of_the_sliders_are_those_of_the_tables(found, page):
     assert f"ρ = {rho:.2f}".replace("-", "−") in marks["hmcr"]["values"][0]
 
 
+def test_every_panel_says_how_accurate_its_networks_are(page):
+    text = page[0].read_text(encoding="utf-8")
+    line = "Accuracy on clean images, corrected: Deterministic 90.0\u202f%, Adversarially trained 90.0\u202f%, HMC 90.0"
+    assert text.count(line) == 5  # one panel failed when corrected, one was not released
+    assert text.count("Accuracy on clean images, as published") == 5
+
+
+def test_figures_without_a_study_are_listed(page):
+    text = page[1].text
+    assert "BE-T5 Table V, asterisks for p-values. Notation, no result." in text
+    assert "GA-TABLES" not in text  # no study of that paper is on the page
+
+
 def test_unknown_pictures_are_tables_of_means(found, page):
     table = found.tables["BE-T1", "MNIST", "corrected"]["resilience"]
     mean = table[(table.treatment == "hmc") & (table.k == 20) & (table.attack == "fgsm")].k_lrp.mean()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from holdfast.report.studies import facts
+from holdfast.report.studies.clean_accuracy import clean_accuracy
 from holdfast.report.studies.draws import Here, draws_here
 from holdfast.report.studies.names import BASE, data_title, legend
 from holdfast.report.studies.pictures import Row, Sheet, picture_of, table
@@ -35,6 +36,7 @@ class PanelBlock:
         missing: preset -> why there is nothing, or what failed.
         means: the numbers at the figure's own setting.
         here: number of draws in the paper -> here.
+        clean: a sentence for each preset on the accuracy before any attack.
     """
 
     panel: Panel
@@ -43,6 +45,7 @@ class PanelBlock:
     missing: Mapping[str, str]
     means: list[Means]
     here: Here
+    clean: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,7 @@ class Block:
     files: list[tuple[str, list[tuple[str, str]]]]
     command: str
     time: str
+    of_files: str = "Image by image"
 
     @property
     def anchor(self) -> str:
@@ -177,7 +181,8 @@ def _panel(
         warnings.warn(f"{study.id}, {panel.title}: {reason}.", NotDrawn, stacklevel=2)
         rows, missing = [], missing | dict.fromkeys(tables, reason)
     numbers = table.means(sheet, **(sliders.own if sliders.sliders else {})) if picture.IN_NUMBERS else []
-    return PanelBlock(panel, f"{data_title(here)}{stands}, {panel.network}", rows, missing, numbers, sheet.here)
+    on = f"{data_title(here)}{stands}, {panel.network}"
+    return PanelBlock(panel, on, rows, missing, numbers, sheet.here, clean_accuracy(tables))
 
 
 def _files(study: Study, folder: Path | None) -> list[tuple[str, list[tuple[str, str]]]]:

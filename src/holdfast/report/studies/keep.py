@@ -11,7 +11,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from holdfast.report.figures.canvas import slug
 from holdfast.report.frame import save
 from holdfast.report.studies import facts
-from holdfast.report.studies.blocks import blocks
+from holdfast.report.studies.blocks import Block, blocks
 from holdfast.report.studies.cards import Card, cards, headline
-from holdfast.report.studies.kept_articles import kept_articles
+from holdfast.report.studies.kept_articles import MEANS, kept_articles
 from holdfast.report.studies.page import page_text
 from holdfast.report.studies.pictures import names_of, picture_of
 from holdfast.report.studies.summary import summary
@@ -117,9 +117,8 @@ def _files(found: Reproduction) -> Iterator[tuple[str, bytes]]:
     drawn = blocks(found, [c.claim for c in shown], None)
     yield from _kept_figures(found)
     tables = dict(_tables(found))
+    drawn = [_with_means(block, tables) for block in drawn]
     for block in drawn:
-        own = [n for n in tables if n.startswith(f"{block.study.id}-")]
-        block.files.extend((n.removeprefix(f"{block.study.id}-"), [("means", f"tables/{n}.csv")]) for n in own)
         for d in block.drawn:
             yield f"figures/{block.study.id}/{d.plot.name}.svg", d.plot.svg.encode()
     for card in shown:
@@ -129,8 +128,15 @@ def _files(found: Reproduction) -> Iterator[tuple[str, bytes]]:
     said = {"headline": headline(found, shown), "claims": [_claim(card) for card in shown]}
     yield CLAIMS, _json(said)
     yield "claims.csv", _csv(shown)
-    yield PAGE, page_text(found, shown, drawn, kept_articles(found, None)).encode()
+    yield PAGE, page_text(found, shown, drawn, kept_articles(found, None), kept_page=True).encode()
     yield MANIFEST, _json(_manifest(found))  # last: until it is there, a run that was to be added can be added again
+
+
+def _with_means(block: Block, tables: Iterable[str]) -> Block:
+    """A study with links to its kept tables in place of those of the run folder."""
+    own = [name for name in tables if name.startswith(f"{block.study.id}-")]
+    files = [(name.removeprefix(f"{block.study.id}-"), [("CSV", f"tables/{name}.csv")]) for name in own]
+    return replace(block, files=files, of_files=MEANS)
 
 
 def _kept_figures(found: Reproduction) -> Iterator[tuple[str, bytes]]:

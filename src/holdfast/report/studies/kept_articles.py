@@ -5,17 +5,33 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import unescape
+from html import escape, unescape
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from holdfast.report.studies.clean_accuracy import clean_accuracy
+from holdfast.report.studies.draws import draws_of_panels
+from holdfast.report.studies.names import value_title
 from holdfast.studies.reproduce.kept import PAGE, Kept
 from holdfast.studies.reproduce.run import Reproduction
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+MEANS = "Means and quantiles over images"  # what links to kept tables lead to
+ALL_ROWS = (
+    '<b>Image by image:</b> <span class="quiet">the command writes all rows to runs/reproduce-{}/tables, as Parquet '
+    "and CSV; they are too many to be kept here.</span>"
+)
 
 # as `templates/studies/figures.html.j2` writes them
 _ARTICLE = re.compile(r'<article class="study" id="([^"]+)">.*?</article>', re.DOTALL)
 _PANEL = re.compile(
     r'  <div class="panel">\n    <h4>(.*?) <span.*?(?=  <div class="panel">|  <p class="read">)', re.DOTALL
 )
+_DRAWS = re.compile(r"\b(\d+) draws?\b(?! \(here|</text>)")  # a label in a drawing has no room for more
+_OLD_LINKS = re.compile(r"<b>Image by image:</b>(.*?>)means(</a>.*?)(?=<br>|</p>)")
 _PART = re.compile(r"-part\d+$")
 
 
@@ -76,6 +92,7 @@ def kept_articles(found: Reproduction, folder: Path | None) -> list[KeptArticle]
         taken[study] += 1
         anchor = study.lower() if taken[study] == 1 else f"{study.lower()}-part{taken[study]}"
         html = _PANEL.sub(lambda m: m[0] if unescape(m[1]) in stay else "", html)  # noqa: B023
+        html = _with_clean_accuracy(_said_today(html, study, found), found.kept, study)
         html = html.replace('href="tables/', f'href="{home}tables/')
         articles.append(KeptArticle(study, anchor, _renamed(html, old, anchor)))
     return articles
@@ -91,6 +108,37 @@ def _articles(kept: Kept) -> Iterator[tuple[str, str, list[str], str]]:
     for match in _ARTICLE.finditer(text):
         titles = [unescape(title) for title in _PANEL.findall(match[0])]
         yield _PART.sub("", match[1]).upper(), match[1], titles, match[0]
+
+
+def _said_today(html: str, study: str, found: Reproduction) -> str:
+    """An article in the words of this version, where those of an earlier one were wrong or said too little."""
+    links = lambda m: f"<b>{MEANS}:</b>{m[1]}CSV{m[2]}".replace(">means</a>", ">CSV</a>")
+    html = _OLD_LINKS.sub(lambda m: f"{links(m)}<br>{ALL_ROWS.format(found.scale)}", html)
+
+    def with_draws(panel: re.Match[str]) -> str:
+        counts = draws_of_panels(found)(study, unescape(panel[1]))
+        return _DRAWS.sub(lambda m: value_title("draws", int(m[1]), counts), panel[0])
+
+    return _PANEL.sub(with_draws, html)
+
+
+def _with_clean_accuracy(html: str, kept: Kept, study: str) -> str:
+    """An article whose panels say how accurate the networks are, as far as the kept tables do."""
+    from pandas import read_csv
+
+    tables = {file.stem.removeprefix(f"{study}-"): read_csv(file) for file in kept.folder.glob(f"tables/{study}-*.csv")}
+
+    def with_lines(panel: re.Match[str]) -> str:
+        named: dict[str, dict[str, DataFrame]] = {preset: {} for preset in kept.manifest.presets}
+        for preset, name in product(named, tables):
+            table = tables[name]
+            own = table[(table.panel == unescape(panel[1])) & (table.preset == preset)]
+            named[preset] |= {} if own.empty else {name: own}
+        lines = "".join(f'    <p class="clean quiet">{escape(line)}</p>\n' for line in clean_accuracy(named))
+        head, end, rest = panel[0].partition("</h4>\n")
+        return panel[0] if 'class="clean' in panel[0] else f"{head}{end}{lines}{rest}"
+
+    return _PANEL.sub(with_lines, html)
 
 
 def _renamed(html: str, old: str, new: str) -> str:

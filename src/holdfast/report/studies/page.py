@@ -9,13 +9,13 @@ from holdfast.report.studies import facts
 from holdfast.report.studies.blocks import Block, blocks
 from holdfast.report.studies.cards import STATES, Card, by_paper, cards, headline
 from holdfast.report.studies.forest import worded
-from holdfast.report.studies.kept_articles import KeptArticle, kept_articles
+from holdfast.report.studies.kept_articles import ALL_ROWS, KeptArticle, kept_articles
 from holdfast.report.studies.names import in_words, look, sentence
 from holdfast.report.studies.posteriors import posteriors, remarks, rows_of
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.kept import PAGE
 from holdfast.studies.reproduce.run import Reproduction
-from holdfast.studies.reproduce.study import PAPERS, studies
+from holdfast.studies.reproduce.study import PAPERS, studies, without_study
 from holdfast.studies.stage_key import versions
 
 SECTIONS = (
@@ -57,8 +57,10 @@ def write_verdicts(found: Reproduction, folder: Path | str, *, jobs: int = 1) ->
     return folder / PAGE
 
 
-def page_text(found: Reproduction, shown: list[Card], drawn: list[Block], kept: Sequence[KeptArticle] = ()) -> str:
-    """The page as text, with the articles that an earlier run kept."""
+def page_text(
+    found: Reproduction, shown: list[Card], drawn: list[Block], kept: Sequence[KeptArticle], kept_page: bool = False
+) -> str:
+    """The page as text, with the articles that an earlier run kept; a page that is kept has no run folder beside it."""
     papers = by_paper(shown)
     several = len(papers) > 1
     said = headline(found, shown)
@@ -78,6 +80,9 @@ def page_text(found: Reproduction, shown: list[Card], drawn: list[Block], kept: 
         paper_titles=PAPERS,
         articles=_in_order([*drawn, *kept]),
         runs=facts.runs(found),
+        kept_page=kept_page,
+        all_rows=ALL_ROWS.format(found.scale),
+        without=[one for one in without_study().values() if one.paper in {i.split("-")[0] for i in found.ids}],
         states=STATES,
         sizes=facts.sizes(found),
         meanings=facts.meanings(found),

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from holdfast.report.studies.clean_accuracy import with_clean_right
 from holdfast.report.studies.names import LABELS
 from holdfast.report.studies.rows import QUANTILES, differences
 
@@ -33,6 +34,7 @@ def summary(table: "DataFrame") -> "DataFrame":
     """
     import pandas
 
+    table = with_clean_right(table)
     labels, values = labels_of(table), values_of(table)
     if table.empty or not values:
         return table.iloc[:0]

@@ -31,8 +31,9 @@ def unmixed(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     worth = _span((row[f"{f}_ess_50"] for row in own.values() for f in FAMILIES), 0)
     return (
         f"{many} diagnosed posteriors that were sampled by chains have not mixed: the diagnosis says {verdicts}. "
-        f"R-hat of what they compute (log probabilities, relevance) is up to {limit} for 90{THIN}% of it, where {GOOD:g} would be "
-        f"mixed, and the effective sample size is {worth}. {'; '.join(_of(title, row) for title, row in own.items())}. "
+        f"R-hat of what they compute (log probabilities, relevance) is up to {limit} for 90{THIN}% of it, where "
+        f"{GOOD:g} would be mixed, and the effective sample size is {worth}. "
+        f"{'; '.join(_of(title, row) for title, row in own.items())}. "
         "What is said of them is said of these draws, not of the posterior."
     )
 

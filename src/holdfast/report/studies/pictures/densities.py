@@ -97,7 +97,7 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", draws: Sequ
                 middle = float(np.median(curves[line, treatment][start]))
                 described.append(f"{treatment_title(treatment)}, {_draws(sheet, n)}: {signed(middle)}")
         axes.axvline(0, color=light("muted"), linewidth=1, zorder=1)
-        axes.set_yticks(range(len(draws)), [_draws(sheet, n).replace(" (", "\n(") for n in draws])
+        axes.set_yticks(range(len(draws)), [_draws(sheet, n).replace(" (", "\n(") for n in draws], va="bottom")
         axes.set_ylim(len(draws) - 0.92, -1.02)
         axes.set_xlim(limits)
         axes.tick_params(axis="y", length=0)

@@ -212,6 +212,11 @@ def test_global_settings_and_the_network_are_left_alone():
             r"StudentT\(...\) or EmpCov\(...\), got 'studentt'",
         ),
         ({"precision": "int8"}, "inference.hmc: precision must be"),
+        (
+            {"precision": "tf32"},
+            "^inference.hmc: precision='tf32' is for products on an NVIDIA GPU, the images are on cpu; use 'auto' or",
+        ),
+        ({"network": nn.LazyLinear(3)}, "^inference.hmc: network has a lazy layer, whose weight has no shape yet; ca"),
         ({"draws": 0}, "draws must be a whole number"),
         ({"memory": 0}, r"inference.hmc: memory must lie in \[1, "),
         ({"network": Residual(), "data": blobs(8, (1, 6, 6))}, "layer norm is batch normalisation"),
@@ -233,6 +238,15 @@ def test_bad_calls(change, match):
         (lambda: hmc(network(), blobs(20), seed=0, preset=["smoke"]), r"preset must be 'smoke', .*got \['smoke'\]"),
         (lambda: hmc(network(), blobs(20), seed=0, preset={"draws": 2}), r"preset must be .*Plan\(...\), got {'draws'"),
         (lambda: hmc(network(), blobs(20), seed=0, prior=3), "inference.hmc: prior must be 'fan_in', .*got 3"),
+        (
+            lambda: Plan(burn_in=0.3),
+            r"^hmc.Plan: burn_in must be a tuple of lengths, got 0.3; for one trajectory it is \(0.3,\), for none \(\)",
+        ),
+        (
+            lambda: hmc(network(), blobs(20), seed=0, folder=5),
+            "^inference.hmc: folder must be a path, got 5; pass a",
+        ),
+        (lambda: hmc(network(), blobs(20), seed="0"), "^inference.hmc: seed must be a whole number, got '0'"),
         (lambda: Plan(start=None), r"hmc.Plan: start must be a Training\(...\), got None"),
         (lambda: Plan(approach=3), r"hmc.Plan: approach must be a Path\(...\), got 3"),
     ],

@@ -29,15 +29,34 @@ def test_every_cell_learns_its_own_data(mass):
 
 
 @pytest.mark.parametrize(
-    ("cells", "match"),
+    ("cells", "error", "match"),
     [
-        ([], "expected at least one cell"),
-        ([blobs(20), blobs(30)], r"equally many images, got \[20, 30\]; call once for each size"),
+        ([], ValueError, "expected at least one cell, got an empty list"),
+        ([blobs(20), blobs(30)], ValueError, r"equally many images, got \[20, 30\]; call once for each size"),
+        (
+            blobs(20),
+            TypeError,
+            r"cells must be a list of Splits, one for each data set, got Split; pass \[split\] for a single one",
+        ),
+        (None, TypeError, "cells must be a list of Splits, one for each data set, got NoneType"),
+        (iter([]), TypeError, "cells must be a list of Splits, one for each data set, got list_iterator"),
+        ([blobs(20), blobs(20).images], TypeError, r"cells\[1\] must be a Split\(...\), got tensor"),
+        (
+            [blobs(20), blobs(20, dtype=torch.float64)],
+            TypeError,
+            r"images of one dtype, got torch.float32, torch.float64; bring all to one with .float\(\) or .double\(\)",
+        ),
     ],
 )
-def test_bad_cells(cells, match):
-    with pytest.raises(ValueError, match=match):
+def test_bad_cells(cells, error, match):
+    with pytest.raises(error, match=f"^inference.hmc.stacked_cells: .*{match}"):
         stacked_cells(nn.Linear(4, 3), cells, seed=0)
+
+
+def test_cells_of_different_shapes():
+    network, cells = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), [blobs(8, (1, 4, 4)), blobs(8, (1, 2, 8))]
+    with pytest.raises(ValueError, match=r"stacked_cells: .* one shape, got \[\(1, 2, 8\), \(1, 4, 4\)\]; call once"):
+        stacked_cells(network, cells, seed=0)
 
 
 def test_cells_refuse_what_hmc_refuses():
@@ -48,3 +67,5 @@ def test_cells_refuse_what_hmc_refuses():
         stacked_cells(Residual(), [blobs(8, (1, 6, 6))], seed=0, preset=PLAN)
     with pytest.raises(TypeError, match=r"stacked_cells: images must be float32 or float64, got torch.float16"):
         stacked_cells(nn.Linear(4, 3), [blobs(8, dtype=torch.float16)], seed=0, preset=PLAN)
+    with pytest.raises(TypeError, match=r"^inference.hmc.stacked_cells: seed must be a whole number, got None"):
+        stacked_cells(nn.Linear(4, 3), [blobs(8)], seed=None, preset=PLAN)

@@ -21,7 +21,7 @@ from torch import nn
 
 import holdfast
 from holdfast.data.dataset import Split
-from holdfast.ensemble import Ensemble
+from holdfast.ensemble import Ensemble, check_path
 from holdfast.inference.fingerprint import fingerprint
 from holdfast.inference.hmc.checkpoints import DamagedCheckpoint
 
@@ -47,6 +47,7 @@ def home_of(
         with tempfile.TemporaryDirectory() as temporary:
             yield Path(temporary)
         return
+    check_path(CALL, "folder", folder)
     home = Path(folder)
     identity = _identity(settings, network, data)
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from holdfast.checks import check_kind, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble
 from holdfast.inference.fingerprint import data_of
@@ -66,6 +67,7 @@ def stacked_cells(
     plan, believed = plan_of(call, preset), as_prior(call, prior)
     check_temperature(call, temperature)
     _check(call, network, cells)
+    check_seed(call, seed)
     check_layers(call, network)
     check_plain(call, network, plan, believed)
     chosen = choose(call, precision, cells[0].images.device, cells[0].images.dtype)
@@ -136,10 +138,22 @@ def _cell(
 
 
 def _check(call: str, network: nn.Module, cells: Sequence[Split]) -> None:
+    """Cells must be Splits that can lie in one tensor."""
+    if isinstance(cells, str) or not isinstance(cells, Sequence):
+        got, todo = type(cells).__name__, "; pass [split] for a single one" * isinstance(cells, Split)
+        raise TypeError(f"{call}: cells must be a list of Splits, one for each data set, got {got}{todo}.")
     if not cells:
-        raise ValueError(f"{call}: expected at least one cell, got none.")
-    for data in cells:
+        raise ValueError(f"{call}: expected at least one cell, got an empty list.")
+    for number, data in enumerate(cells):
+        check_kind(call, f"cells[{number}]", data, Split)
         check_problem(call, network, data)
     sizes = {len(data) for data in cells}
     if len(sizes) > 1:
         raise ValueError(f"{call}: cells must have equally many images, got {sorted(sizes)}; call once for each size.")
+    for what, todo in (("dtype", "bring all to one with .float() or .double()"), ("device", "move all to one")):
+        found = sorted({str(getattr(data.images, what)) for data in cells})
+        if len(found) > 1:
+            raise TypeError(f"{call}: cells must have images of one {what}, got {', '.join(found)}; {todo}.")
+    shapes = sorted({tuple(data.images.shape[1:]) for data in cells})
+    if len(shapes) > 1:
+        raise ValueError(f"{call}: cells must have images of one shape, got {shapes}; call once for each shape.")

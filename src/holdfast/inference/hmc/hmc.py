@@ -122,7 +122,7 @@ def hmc(
         "data": data_of(data),
         "plan": asdict(plan),
     }
-    with home_of(folder, settings, network, data) as home, one_thread():
+    with home_of(folder, settings, network) as home, one_thread():
         start = _starts(call, network, data, seed, plan, believed, home)
         start = _approached(network, data, start, believed, temperature, seed, plan, home)
         problem = _problem(network, data, start, shape, believed, temperature, seed, plan, chosen, home, memory)

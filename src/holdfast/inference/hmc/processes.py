@@ -25,6 +25,7 @@ from holdfast.inference.hmc.chains import Run, run_chains
 from holdfast.inference.hmc.checkpoints import Checkpoints
 from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.heavy_tails import HeavyTails
+from holdfast.inference.hmc.home import claimed
 from holdfast.inference.hmc.potential import potential
 from holdfast.inference.hmc.presets import Plan
 from holdfast.inference.hmc.threads import one_thread
@@ -72,24 +73,8 @@ class Problem:
 
 def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
     """Run the chains `rows` as one stack in this process; yields after every trajectory."""
-    from filelock import FileLock, Timeout
-
     folder = problem.folder / "-".join(["chains", *(f"{i:02d}" for i in range(len(problem.start))[rows])])
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BlockingIOError(
-            f"inference.hmc: another process is working in {folder}; wait for it, or choose another folder."
-        ) from None
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"inference.hmc: the folder {folder} of the checkpoints could not be begun ({error.strerror}); what was "
-            "finished before is kept: make room, or remove what is in its place, and call again.",
-        ) from error
-    with lock:
+    with claimed(folder):
         density = potential(
             problem.network,
             problem.coordinates,

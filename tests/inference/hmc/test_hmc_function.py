@@ -1,8 +1,10 @@
 """hmc: the public function on small networks: accuracy, seeds, layout of draws, diagnostics, mass, errors."""
 
+import itertools
 import json
 import math
 import re
+import statistics
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from holdfast.inference import Isotropic, Path, Training
 from holdfast.inference.fingerprint import data_of
 from holdfast.inference.hmc import Plan, hmc
 from holdfast.inference.hmc.chains import Run
-from holdfast.inference.hmc.results import diagnostics_of
+from holdfast.inference.hmc.results import diagnostics_of, e_bfmi
 from holdfast.inference.hmc.warm_up import WarmUp
 from holdfast.networks import conv, fc2, normalised
 
@@ -79,6 +81,16 @@ def test_figures_that_speak_against_a_run_are_told(change, words):
     assert told() == ()
     (warning,) = told(**change)
     assert re.search(words, warning)
+
+
+@pytest.mark.parametrize("draws", [3, 4, 50])
+def test_e_bfmi_is_the_mean_squared_change_over_the_variance(draws):
+    energies = (1e4 + torch.randn(draws, generator=torch.Generator().manual_seed(draws)).double()).tolist()
+    changes = [b - a for a, b in itertools.pairwise(energies)]
+    expected = statistics.fmean(c * c for c in changes) / statistics.variance(energies)
+    assert e_bfmi(energies) == pytest.approx(expected, rel=1e-12)
+    assert e_bfmi(energies[:2]) is None
+    assert e_bfmi([0.1] * draws) is None
 
 
 def test_the_usual_prior_of_other_published_networks_is_told():

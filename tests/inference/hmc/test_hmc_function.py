@@ -279,6 +279,12 @@ def test_more_draws_of_the_same_chains(tmp_path):
         assert torch.equal(value[2:], long.weights[name][5:7])
 
 
+def test_a_hundred_stacked_chains_have_a_folder(tmp_path):
+    plan = Plan(chains=100, draws=1, warm_up=1, burn_in=(), start=Training(epochs=1))
+    assert len(hmc(network_of_seed(), blobs(12), seed=0, preset=plan, folder=tmp_path)) == 100
+    assert [f.parent.name for f in tmp_path.rglob("draw-*")] == ["chains-00-to-99"]
+
+
 def test_named_priors_run():
     data = blobs(60)
     for prior in ("student_t", "emp_cov", "unit"):

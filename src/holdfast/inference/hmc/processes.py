@@ -32,6 +32,7 @@ from holdfast.inference.hmc.threads import one_thread
 from holdfast.progress import track
 
 STACKED_CPU, STACKED_GPU = 5e7, 2e9  # operations of a gradient up to which chains are stacked
+LONGEST = 200  # characters of a folder's name; file systems take 255, some of them fewer
 
 
 @dataclass
@@ -73,8 +74,7 @@ class Problem:
 
 def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
     """Run the chains `rows` as one stack in this process; yields after every trajectory."""
-    folder = problem.folder / "-".join(["chains", *(f"{i:02d}" for i in range(len(problem.start))[rows])])
-    with claimed(folder):
+    with claimed(problem.folder / folder_name(range(len(problem.start))[rows])) as folder:
         density = potential(
             problem.network,
             problem.coordinates,
@@ -96,6 +96,16 @@ def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
             problem.plan.first_step(len(problem.data)),
             Checkpoints(folder),
         )
+
+
+def folder_name(chains: range) -> str:
+    """Of a stack's checkpoints: all its chains, or the first and the last where a file system would not take more.
+
+    >>> folder_name(range(3)), folder_name(range(100))
+    ('chains-00-01-02', 'chains-00-to-99')
+    """
+    name = "-".join(["chains", *(f"{i:02d}" for i in chains)])
+    return name if len(name) <= LONGEST else f"chains-{chains[0]:02d}-to-{chains[-1]:02d}"
 
 
 def run_all(problem: Problem) -> list[Run]:

@@ -70,11 +70,12 @@ def test_every_seed_trains_a_network_of_its_own_and_counts_in_the_interval(runs)
 
 
 def reproduced(folder):
-    """A figure of many small cells."""
+    """A figure of many small cells, with two training seeds."""
     return reproduce([study_of("TH-1")], Store(folder), scale="smoke", presets=["corrected"], jobs=1)
 
 
-def test_killed_at_ten_moments_it_has_the_tables_of_an_unbroken_run(tmp_path):
+def test_killed_at_ten_moments_it_has_the_tables_of_an_unbroken_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "Settled", TwoSeeds)
     cells = lambda: len(list((tmp_path / "killed").glob("cells/*/*.record.json")))
     fork, moments = multiprocessing.get_context("fork"), torch.Generator().manual_seed(0)
     for _ in range(10):
@@ -83,7 +84,7 @@ def test_killed_at_ten_moments_it_has_the_tables_of_an_unbroken_run(tmp_path):
         before = cells()
         while cells() == before and process.is_alive():
             time.sleep(0.005)
-        time.sleep(0.1 * float(torch.rand(1, generator=moments)))
+        time.sleep(0.05 * float(torch.rand(1, generator=moments)))
         assert process.is_alive(), "the run ended before it was killed ten times"
         os.kill(process.pid, signal.SIGKILL)
         process.join()

@@ -6,8 +6,10 @@ are three windows of one chain: trajectories 101 to 350, 201 to 450 and 501 to 7
 are those of waiting longer and not of another chain. Two chains run at a time, in one thread each.
 
 `results/hmc/half-moons.json` gets, for each chain, the accuracies of its windows, the diagnostics and the CPU seconds;
-chains that are in it already are not run again. With `--trajectories 40` each is a short run without those windows, and
-what the whole chain would take is reckoned from the seconds per trajectory.
+chains that are in it already are not run again. A record's name is "WIDTH POINTS TRAJECTORIES", the trajectories being
+those that were run: with `--trajectories 40` each is a short run without those windows, longer by as much as its
+warm-up was prolonged, and what the whole chain would take is reckoned from the seconds per trajectory. What was asked
+for is in the record.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import torch
 from joblib import Parallel, delayed
 
 from benchmarks.hmc_runs import RECORDS
+from benchmarks.measure import processor
 from holdfast import inference, machine, networks
 from holdfast.data import half_moons
 from holdfast.ensemble import Ensemble
@@ -42,21 +45,23 @@ PLAN = Plan(
 def main() -> None:
     """Run the chains that are missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.half_moons_grid", description=__doc__)
-    parser.add_argument("--trajectories", type=int, default=WHOLE, help="of a chain, its adapting ones included")
+    parser.add_argument("--trajectories", type=int, default=WHOLE, help="asked of a chain, its adapting ones included")
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     parser.add_argument("--points", type=int, nargs="+", default=POINTS)
     options = parser.parse_args()
     file = RECORDS / "half-moons.json"
     record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    key = lambda width, points: f"{width} {points} {options.trajectories}"
-    missing = [(w, n) for w in options.widths for n in options.points if key(w, n) not in record]
+    done = {(*map(int, key.split()[:2]), found["asked"]) for key, found in record.items()}
+    cells = [(w, n) for w in options.widths for n in options.points]
+    missing = [(w, n) for w, n in cells if (w, n, options.trajectories) not in done]
     missing.sort(key=lambda cell: -cell[0] * cell[0] * cell[1])  # the longest first
     runs = Parallel(2, return_as="generator")(delayed(cell)(w, n, options.trajectories) for w, n in missing)
     for (width, points), found in zip(missing, runs, strict=True):
-        record[key(width, points)] = found
+        key = f"{width} {points} {found['trajectories']}"
+        record[key] = found
         RECORDS.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n", encoding="utf-8")
-        print(key(width, points), found, flush=True)
+        print(key, found, flush=True)
 
 
 def cell(width: int, points: int, trajectories: int) -> dict[str, Any]:
@@ -90,7 +95,9 @@ def cell(width: int, points: int, trajectories: int) -> dict[str, Any]:
         "precision": draws.diagnostics.settings["precision"],
         "settled": summary["settled_before_the_first_draw"][0],
         "warnings": list(draws.diagnostics.warnings),
+        "asked": trajectories,
         "trajectories": adapted + len(draws),
+        "processor": processor(),
         "cpu_seconds": round(adapting + each * (len(draws) - 1), 1),
         "cpu_seconds_of_the_whole_chain": round(adapting + each * (WHOLE - adapted - 1), 1),
     }

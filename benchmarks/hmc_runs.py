@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from benchmarks.measure import ROOT
+from benchmarks.measure import ROOT, processor
 from benchmarks.predictions import predicted
 from holdfast import data, networks
 from holdfast.data import Dataset, Split
@@ -67,6 +67,7 @@ def main() -> None:
     record = {
         "command": f"python -m benchmarks.hmc_runs {options.name} "
         + " ".join(f"--{k} {v}" for k, v in vars(options).items() if v and k not in ("name", "folder", "finished")),
+        "processor": torch.cuda.get_device_name() if x.is_cuda else processor(),
         **summary(ensemble, starts, dataset),
         "diagnosis": diagnose({name: ensemble}, dataset.test).as_json(),
     }

@@ -186,3 +186,54 @@ def test_a_network_that_begins_in_place_leaves_the_images_alone():
     _, gradient = ensemble.value_and_gradient(x, lambda logits, images: logits[0].sum(-1))
     assert torch.equal(x, before)
     assert torch.equal(gradient == 0, before <= 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda e, path: Ensemble.load(path, None),
+            TypeError,
+            "^Ensemble.load: network must be an nn.Module, got NoneType; build one with holdfast.networks or torch",
+        ),
+        (
+            lambda e, path: Ensemble.load(path, nn.Linear),
+            TypeError,
+            r"^Ensemble.load: network must be an nn.Module, got the class Linear; make one of it, Linear\(...\).$",
+        ),
+        (
+            lambda e, path: Ensemble.load(path, nn.LazyLinear(3)),
+            ValueError,
+            "^Ensemble.load: network has a lazy layer, whose weight has no shape yet; call it once, network",
+        ),
+        (
+            lambda e, path: Ensemble.from_networks([1, 2]),
+            TypeError,
+            "^Ensemble.from_networks: network 0 must be an nn.Module, got int; build one",
+        ),
+        (
+            lambda e, path: Ensemble.from_networks("abc"),
+            TypeError,
+            "^Ensemble.from_networks: networks must be an nn.Module or a list of them, got 'abc'",
+        ),
+        (lambda e, path: Ensemble.from_networks(nn.Linear), TypeError, "a list of them, got <class .*Linear'>"),
+        (lambda e, path: Ensemble.from_networks(None), TypeError, "or a list of them, got None"),
+        (
+            lambda e, path: Ensemble.load(path.parent, small_network()),
+            IsADirectoryError,
+            "^Ensemble.load: .* is a folder; name a file in it, or read all its files with banks.Bank.open.$",
+        ),
+        *(
+            (
+                lambda e, path, wrong=wrong: Ensemble.load(wrong, small_network()),
+                TypeError,
+                r"^Ensemble.load: path must be a path, got .*; pass a str or a pathlib.Path.$",
+            )
+            for wrong in (None, 3, ["a"], b"a")
+        ),
+        (lambda e, path: e.save(None), TypeError, r"^Ensemble.save: path must be a path, got None; pass a str or"),
+    ],
+)
+def test_networks_and_paths_of_another_kind_are_one_clear_error(ensemble, tmp_path, call, error, words):
+    with pytest.raises(error, match=words):
+        call(ensemble, ensemble.save(tmp_path / "e.safetensors"))

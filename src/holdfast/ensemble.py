@@ -86,17 +86,21 @@ class Ensemble:
     @classmethod
     def from_networks(cls, networks: nn.Module | Iterable[nn.Module]) -> "Ensemble":
         """Make an ensemble of one network, or of several of one architecture. The networks are left as they are."""
+        call = "Ensemble.from_networks"
+        if not isinstance(networks, nn.Module | Iterable) or isinstance(networks, str):
+            raise TypeError(f"{call}: networks must be an nn.Module or a list of them, got {networks!r:.80}.")
         networks = [networks] if isinstance(networks, nn.Module) else list(networks)
         if not networks:
-            raise ValueError("Ensemble.from_networks: expected at least one network, got none.")
+            raise ValueError(f"{call}: expected at least one network, got none.")
+        for i, network in enumerate(networks):
+            check_network(call, network, f"network {i}")
         states = [_state(n) for n in networks]
         shapes = [{k: v.shape for k, v in state.items()} for state in states]
         for i, other in enumerate(shapes):
             if other != shapes[0]:
                 differing = sorted({k for k in shapes[0].keys() | other.keys() if shapes[0].get(k) != other.get(k)})
                 raise ValueError(
-                    f"Ensemble.from_networks: network {i} differs from network 0 in {differing[:3]}; "
-                    "all members need one architecture."
+                    f"{call}: network {i} differs from network 0 in {differing[:3]}; all members need one architecture."
                 )
         stacked = {k: torch.stack([state[k] for state in states]) for k in states[0]}
         return cls(skeleton(networks[0]), stacked)
@@ -241,6 +245,7 @@ class Ensemble:
             data: what the weights were inferred from, such as `{"name": data.name, "checksum": data.checksum}`; None
                 for what the diagnostics say: inference methods note the number and the sha256 of their images.
         """
+        check_path("Ensemble.save", "path", path)
         found = asdict(self.diagnostics) if self.diagnostics else None
         return bank_file.write(
             path, self.weights, bank_file.manifest_of(self.network, self.weights, found, data), found
@@ -251,9 +256,16 @@ class Ensemble:
         """Read a bank; `network` gives the architecture, its own weights are not used.
 
         Raises:
+            FileNotFoundError, IsADirectoryError: no such file, or a folder.
             ValueError: a file that is cut off or damaged, or does not fit the network; the message says where.
         """
         call = "Ensemble.load"
+        check_path(call, "path", path)
+        check_network(call, network)
+        if os.path.isdir(path):
+            raise IsADirectoryError(
+                f"{call}: {path} is a folder; name a file in it, or read all its files with banks.Bank.open."
+            )
         file = bank_file.open_file(call, path)
         with bank_file.readable(call, path):
             weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118, not a dict
@@ -267,6 +279,33 @@ class Ensemble:
             checksum = bank_file.draw_checksum({k: v[s] for k, v in weights.items()})
             bank_file.check_draw(call, path, manifest, s, checksum)
         return ensemble
+
+
+def check_path(call: str, name: str, path: object) -> None:
+    """A path must be a str or a `pathlib.Path`.
+
+    >>> check_path("call", "folder", None)
+    Traceback (most recent call last):
+    TypeError: call: folder must be a path, got None; pass a str or a pathlib.Path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{call}: {name} must be a path, got {path!r:.80}; pass a str or a pathlib.Path.")
+
+
+def check_network(call: str, network: object, name: str = "network") -> None:
+    """A network must be an `nn.Module` with all its weights."""
+    if not isinstance(network, nn.Module):
+        kind = type(network).__name__
+        todo = "build one with holdfast.networks or torch.nn"
+        if isinstance(network, type):
+            kind, todo = f"the class {network.__name__}", f"make one of it, {network.__name__}(...)"
+        raise TypeError(f"{call}: {name} must be an nn.Module, got {kind}; {todo}.")
+    lazy = [k for k, v in (*network.named_parameters(), *network.named_buffers()) if nn.parameter.is_lazy(v)]
+    if lazy:
+        raise ValueError(
+            f"{call}: {name} has a lazy layer, whose {lazy[0]} has no shape yet; call it once, network(images[:1]), or "
+            "build it with the sizes of its layers."
+        )
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

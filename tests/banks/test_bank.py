@@ -140,3 +140,19 @@ def test_the_same_draws_twice_and_chains_of_different_lengths_are_no_bank(tmp_pa
     (tmp_path / "twice.safetensors").unlink()
     with pytest.raises(ValueError, match=r"b\.safetensors have 15 draws, those of a\.safetensors 5"):
         Bank.open(tmp_path)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"bank"])
+def test_what_is_no_path(path):
+    with pytest.raises(TypeError, match=r"^Bank.open: path must be a path, got .*; pass a str or a pathlib.Path.$"):
+        Bank.open(path)
+    with pytest.raises(TypeError, match=r"^Bank.open: path\[1\] must be a path, got .*; pass a str or"):
+        Bank.open(["bank.safetensors", path])
+
+
+def test_folders_among_files_and_a_class_for_a_network(tmp_path):
+    path = drawn(2).save(tmp_path / "a.safetensors")
+    with pytest.raises(IsADirectoryError, match=r"^Bank.open: .* is a folder; open it alone, or list the files in it"):
+        Bank.open([path, tmp_path])
+    with pytest.raises(TypeError, match=r"^Bank.open: network must be an nn.Module, got the class Linear; make one of"):
+        Bank.open(path, torch.nn.Linear)

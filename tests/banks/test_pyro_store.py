@@ -6,6 +6,7 @@ import types
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.distributions import constraints
 
 from holdfast.banks import from_pyro
@@ -106,7 +107,22 @@ def test_what_is_no_parameter_store(tmp_path):
     torch.save({"params": part}, path)
     with pytest.raises(ValueError, match=r"linear1.weight is \(5, 4\) in .* and \(6, 4\) in the network"):
         from_pyro(path, fc2((4,), 3, width=6), draws=1, seed=0)
-    with pytest.raises(ValueError, match=r"draws must be at least 1"):
+    with pytest.raises(ValueError, match=r"banks.from_pyro: draws must lie in \[1, "):
         from_pyro(path, NETWORK, draws=0, seed=0)
     with pytest.raises(FileNotFoundError, match=r"there is no file"):
         from_pyro(tmp_path / "none", NETWORK, draws=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"path": None}, "path must be a path, got None; pass a str"),
+        ({"network": "fc2"}, "network must be an nn.Module, got str; build one"),
+        ({"draws": "3"}, "draws must be a whole number, got '3'"),
+        ({"seed": 0.5}, "seed must be a whole number, got 0.5"),
+    ],
+)
+def test_arguments_of_another_kind(change, words):
+    given = {"path": "guide.pt", "network": nn.Linear(2, 2), "draws": 3, "seed": 0} | change
+    with pytest.raises(TypeError, match=f"^banks.from_pyro: {words}"):
+        from_pyro(given.pop("path"), given.pop("network"), **given)

@@ -94,3 +94,11 @@ def test_files_that_hold_more_or_less_than_tensors(tmp_path, content, capsys):
     with pytest.raises(ValueError, match=r"cannot be read as tensors alone .* damaged, or holds objects"):
         from_state_dicts([path], MEMBERS[0])
     assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("states", [None, 3, {"weight": torch.zeros(3, 4)}])
+def test_what_is_no_list_of_state_dicts(states):
+    with pytest.raises(TypeError, match=r"^banks.from_state_dicts: states must be a folder or a list of state dict"):
+        from_state_dicts(states, nn.Linear(4, 3))
+    with pytest.raises(TypeError, match=r"^banks.from_state_dicts: network must be an nn.Module, got NoneType"):
+        from_state_dicts([], None)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.measure import processor
 
+from benchmarks import half_moons_grid, hmc_runs, rivals
 from benchmarks import hmc as benchmark
-from benchmarks import hmc_runs
 from holdfast.data import Dataset, Split
 from holdfast.ensemble import Ensemble
 from holdfast.inference import Training
@@ -78,3 +79,54 @@ def test_data_are_moved():
     split = Split(torch.rand(3, 2), torch.tensor([0, 1, 0]))
     moved = hmc_runs.on("cpu", Dataset("d", split, split, ("a", "b"), "0"))
     assert Ensemble.from_networks(fc2((2,), 2, width=4)).logits(moved.test.images).shape == (1, 3, 2)
+
+
+def test_a_chain_that_had_not_settled_is_told_first():
+    first = {e["name"]: e["detail"].split(";")[0] for e in (*benchmark.accuracies(), *benchmark.half_moons_chains())}
+    assert first["fashion-mnist: fc2 512 by full-batch HMC, accuracy"] == (
+        "2 of 2 chains had not settled before their first draw"
+    )
+    assert first["mnist: fc2 512 by full-batch HMC, accuracy"].startswith("72 draws of 2 chains")
+    assert sum("the chain had not settled before its first draw" in told for told in first.values()) == 1
+
+
+def test_half_moons_records_are_called_by_the_trajectories_that_were_run():
+    record = json.loads((hmc_runs.RECORDS / "half-moons.json").read_text(encoding="utf-8"))
+    assert record
+    for key, found in record.items():
+        assert key.split()[2] == str(found["trajectories"])
+        assert found["asked"] <= found["trajectories"]
+
+
+def test_half_moons_chains_that_are_there_are_not_run_again(tmp_path, monkeypatch):
+    asked, figures = [], {"asked": 24, "trajectories": 42}
+
+    def cell(width, points, trajectories):
+        asked.append((width, points, trajectories))
+        return figures | {"asked": trajectories}
+
+    monkeypatch.setattr(half_moons_grid, "RECORDS", tmp_path)
+    monkeypatch.setattr(half_moons_grid, "Parallel", lambda *_, **__: lambda jobs: [f(*a) for f, a, _ in jobs])
+    monkeypatch.setattr(half_moons_grid, "cell", cell)
+    monkeypatch.setattr(sys, "argv", ["grid", "--trajectories", "24", "--widths", "32", "--points", "5000", "10000"])
+    half_moons_grid.main()
+    half_moons_grid.main()
+    assert asked == [(32, 10000, 24), (32, 5000, 24)]
+    assert list(json.loads((tmp_path / "half-moons.json").read_text())) == ["32 10000 42", "32 5000 42"]
+
+
+def test_products_of_a_stack_are_those_of_its_gradient():
+    blocks = [slice(0, 256), slice(256, 300)]
+    work, operations = benchmark.stacked_products(blocks, 300)
+    with FlopCounterMode(display=False) as counted:
+        work()
+    assert counted.get_total_flops() == operations
+
+
+def test_a_difference_below_two_errors_is_not_resolved():
+    one = {"nll": 0.5, "nll_mcse": 0.0}
+    assert rivals.difference({"nll": 0.52, "nll_mcse": 0.01}, one) == "minus sgd 0.0200 ± 0.0100"
+    assert rivals.difference({"nll": 0.519, "nll_mcse": 0.01}, one) == "minus sgd 0.0190 ± 0.0100: *not resolved*"
+    assert rivals.difference({"nll": 0.6}, one) == "minus sgd 0.1000: *not resolved*, error unknown"
+    found = {e["row"]: e["detail"] for e in json.loads((rivals.RESULTS / "rivals.json").read_text(encoding="utf-8"))}
+    assert [row for row, told in found.items() if "*not resolved*" in told] == ["sghmc", "hmc"]

@@ -101,5 +101,36 @@ def test_errors(folder, monkeypatch, arguments, words):
     assert words in str(made.exception)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--json", "none/found.json"], "diagnose: there is no folder none for --json none/found.json; make it first."),
+        (["--json", "chains"], "diagnose: --json chains is a folder; name a file in it, such as chains/a.json."),
+        (["--json", "/proc/found.json"], "--json /proc/found.json cannot be written: no file can be made in /proc ("),
+        (["--figures", "plain.safetensors/figures"], "--figures plain.safetensors/figures cannot be written: no file"),
+        (["--export", "/proc/draws"], "--export /proc/draws cannot be written: no file can be made in /proc ("),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_any_work(folder, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("holdfast.diagnostics.diagnose", None)
+    if "--export" in arguments:
+        pytest.importorskip("xarray")
+    before = sorted(folder.rglob("*"))
+    made = run("hmc.safetensors", *FEW, *arguments)
+    assert isinstance(made.exception, OSError)
+    assert words in str(made.exception)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_bank_with_a_draw_that_is_not_finite_is_named(folder, tmp_path):
+    ensemble = Ensemble.load(folder / "hmc.safetensors", fc2((1, 28, 28), 10, width=8))
+    ensemble.weights["linear2.weight"][3, 0, 0] = float("nan")
+    made = run(folder / "hmc.safetensors", ensemble.save(tmp_path / "broken.safetensors"), *FEW)
+    assert isinstance(made.exception, ValueError)
+    assert "ensembles['broken'] has NaN or infinite weights: in linear2.weight, 1 of its 8 draws" in str(made.exception)
+    assert "the first of them draw 3" in str(made.exception)
+
+
 def test_help_has_examples():
     assert "holdfast diagnose hmc.safetensors --data mnist" in " ".join(run("--help").output.split())

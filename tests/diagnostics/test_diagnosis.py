@@ -218,8 +218,15 @@ def test_notes_and_errors():
         diagnose({"d": copied}, DATA, points=3)
     broken = posterior(2, 4)
     broken.weights["output.bias"][5] = torch.nan
-    with pytest.raises(ValueError, match="NaN"):
-        diagnose({"a": broken}, DATA, points=3)
+    words = (
+        r"^diagnostics.diagnose: ensembles\['b'\] has NaN or infinite weights: in output.bias, 1 of its 8 draws hold "
+        "some, the first of them draw 5; a draw that is not finite belongs to no posterior: find out where it came from"
+    )
+    with pytest.raises(ValueError, match=words):
+        diagnose({"a": twice, "b": broken}, DATA, points=3)
+    broken.weights["output.bias"][5] = math.inf
+    with pytest.raises(ValueError, match=r"^diagnostics.diagnose: reference has NaN or infinite weights: in output.b"):
+        diagnose({"a": twice}, DATA, points=3, reference=broken)
     with pytest.raises(ValueError, match="the budget must have one radius"):
         Probe(Budget("linf", (0.1, 0.2)))
 

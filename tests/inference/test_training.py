@@ -21,6 +21,7 @@ from holdfast.inference import (
     mean_field,
     sgd,
     sghmc,
+    sgld,
     swag,
 )
 from holdfast.inference.fingerprint import data_of
@@ -148,11 +149,17 @@ BAD = [
     (lambda m: m(fc2((4,), 3), Split(DATA.images, DATA.labels[:5]), seed=0), ValueError, "expected 240 labels"),
     (lambda m: m(fc2((4,), 3), Split(DATA.images / 0, DATA.labels), seed=0), ValueError, "NaN or infinite"),
     (lambda m: m(fc2((4,), 3), DATA.images, seed=0), TypeError, "data must be a Split such as dataset.train, got Ten"),
-    (lambda m: m("fc2", DATA, seed=0), TypeError, "network must be an nn.Module, got str"),
+    (lambda m: m("fc2", DATA, seed=0), TypeError, "network must be an nn.Module, got str; build one with"),
+    (lambda m: m(nn.Linear, DATA, seed=0), TypeError, r"got the class Linear; make one of it, Linear\(...\)"),
+    (
+        lambda m: m(nn.LazyLinear(3), DATA, seed=0),
+        ValueError,
+        r"^inference\.\w+: network has a lazy layer, whose weight has no shape yet; call it once, network\(images",
+    ),
     (lambda m: m(nn.ReLU(), DATA, seed=0), ValueError, "no parameters to train"),
     (lambda m: m(nn.Unflatten(1, (2, 2)), DATA, seed=0), ValueError, "no parameters"),
     (lambda m: m(nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (2, 2))), DATA, seed=0), ValueError, "give logits"),
-    (lambda m: m(fc2((4,), 3), DATA, seed=1.5), TypeError, "seed must be a whole number"),
+    (lambda m: m(fc2((4,), 3), DATA, seed=1.5), TypeError, r"^inference\.\w+: seed must be a whole number, got 1\.5"),
 ]
 
 
@@ -214,5 +221,7 @@ def test_settings_of_variational_fits(change, error, words):
 def test_a_path_and_a_collection_of_another_kind():
     with pytest.raises(TypeError, match=r"inference.sghmc: path must be a Path\(...\), got None\."):
         sghmc(fc2((4,), 3, width=8), blobs(60), seed=0, path=None)
+    with pytest.raises(TypeError, match=r"inference.sgld: path must be a Path\(...\), got None\."):
+        sgld(fc2((4,), 3, width=8), blobs(60), seed=0, path=None)
     with pytest.raises(TypeError, match=r"inference.swag: collection must be a Training\(...\), got 3\."):
         swag(fc2((4,), 3, width=8), blobs(60), seed=0, collection=3)

@@ -6,7 +6,7 @@ in one file or in several, such as one for each chain or one for each draw: thei
 
 import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from holdfast import bank_file
 from holdfast.chosen_draws import places_of, said_of
-from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+from holdfast.ensemble import Diagnostics, Ensemble, check_network, check_path, skeleton
 
 SUFFIX = ".safetensors"
 
@@ -64,6 +64,8 @@ class Bank:
                 samplers, priors or data, the same chain twice, or another architecture than the network's.
         """
         paths = _files_of(path)
+        if network is not None:
+            check_network("Bank.open", network)
         files = tuple(bank_file.open_file("Bank.open", p) for p in paths)
         headers = [bank_file.header_of("Bank.open", p, f) for p, f in zip(paths, files, strict=True)]
         shapes = [{k: tuple(f.get_slice(k).get_shape()) for k in f.keys()} for f in files]  # noqa: SIM118, not a dict
@@ -148,11 +150,16 @@ class Bank:
 
 
 def _files_of(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
-    if not isinstance(path, str | os.PathLike):
-        found = [Path(p) for p in path]
+    if isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike):
+        found = list(path)
         if not found:
             raise ValueError("Bank.open: expected at least one file, got none.")
-        return found
+        for number, file in enumerate(found):
+            check_path("Bank.open", f"path[{number}]", file)
+            if Path(file).is_dir():
+                raise IsADirectoryError(f"Bank.open: {file} is a folder; open it alone, or list the files in it.")
+        return [Path(p) for p in found]
+    check_path("Bank.open", "path", path)
     if not Path(path).is_dir():
         return [Path(path)]
     if any(Path(path).glob("chains-*/")):

@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.banks.state_dicts import load_checkpoint
-from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+from holdfast.checks import check_count, check_seed
+from holdfast.ensemble import Diagnostics, Ensemble, check_network, check_path, skeleton
 
 
 class _Softplus:
@@ -72,8 +73,10 @@ def from_pyro(
         ValueError: a file that is no parameter store, sites that are missing or of other shapes.
     """
     call = "banks.from_pyro"
-    if draws < 1:
-        raise ValueError(f"{call}: draws must be at least 1, got {draws}.")
+    check_path(call, "path", path)
+    check_network(call, network)
+    check_count(call, "draws", draws)
+    check_seed(call, seed)
     shapes = {k: p.shape for k, p in network.named_parameters()}
     values, raw = _read(call, path)
     sites = _of_papers(raw) or _of_auto_normal(values) or _of_auto_diagonal(call, path, values, shapes, order)

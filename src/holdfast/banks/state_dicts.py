@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import bank_file
-from holdfast.ensemble import Diagnostics, Ensemble, skeleton
+from holdfast.ensemble import Diagnostics, Ensemble, check_network, skeleton
 
 Names = Literal["exact", "in order"]
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -50,8 +50,12 @@ def from_state_dicts(
     call = "banks.from_state_dicts"
     if names not in ("exact", "in order"):
         raise ValueError(f"{call}: names must be 'exact' or 'in order', got {names!r}.")
+    check_network(call, network)
     if isinstance(states, str | os.PathLike):
         states = _in_folder(call, Path(states))
+    if isinstance(states, bytes) or not isinstance(states, Sequence):
+        todo = "; pass [state_dict] for a single one" * isinstance(states, Mapping)
+        raise TypeError(f"{call}: states must be a folder or a list of state dicts, got {type(states).__name__}{todo}.")
     if not states:
         raise ValueError(f"{call}: expected at least one state dict, got none.")
     wanted = {k: v for k, v in (*network.named_parameters(), *network.named_buffers())}

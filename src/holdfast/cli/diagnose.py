@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.diagnose_files import check_files, write_files
 from holdfast.cli.memory import DEFAULT, Memory
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def diagnose(
     from holdfast.diagnostics import diagnose as run
 
     console = Console()
-    if export is not None:
-        _check_export()
+    check_files(json, figures, export)
     dataset = load(data, data_dir=data_dir)
     build = None if network is None else {"name": network} | ({} if width is None else {"width": width})
     ensembles = {name: _read(bank, dataset, build) for name, bank in _named(banks).items()}
@@ -110,7 +110,7 @@ def diagnose(
     console.print(LEGEND, style="dim", highlight=False)
     for note in found.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
-    for file in _write(found, ensembles, dataset.test, json, figures, export, points):
+    for file in write_files(found, ensembles, dataset.test, json, figures, export, points):
         console.print(f"written: [bold]{escape(str(file))}[/]", highlight=False, soft_wrap=True)
 
 
@@ -152,50 +152,6 @@ def _check_data(path: Path, manifest: Any, dataset: Any) -> None:
             f"{path} was inferred from {trained.get('name', 'other data')}, not from {dataset.name} as it is here.",
             stacklevel=2,
         )
-
-
-def _check_export() -> None:
-    from holdfast.diagnostics.export import require_xarray
-
-    try:
-        require_xarray()
-    except ImportError as error:
-        raise ValueError(str(error)) from None
-
-
-def _write(
-    found: "Diagnosis",
-    ensembles: "dict[str, Ensemble]",
-    test: Any,
-    json: Path | None,
-    figures: Path | None,
-    export: Path | None,
-    points: int,
-) -> list[Path]:
-    import json as text
-
-    from holdfast.data import balanced_subset
-    from holdfast.report.figures import mixing
-    from holdfast.studies.atomic import atomic
-
-    files: list[tuple[Path, bytes]] = []
-    if json is not None:
-        files.append((json, (text.dumps(found.as_json(), indent=1, allow_nan=False) + "\n").encode()))
-    if figures is not None:
-        for plot in mixing(found):
-            files += [(figures / f"{plot.name}.svg", plot.svg.encode()), (figures / f"{plot.name}.png", plot.png)]
-    for file, content in files:
-        with atomic(file) as partial:
-            partial.write_bytes(content)
-    written = [file for file, _ in files]
-    if export is not None:
-        from holdfast.diagnostics import write_arviz
-        from holdfast.report.figures.canvas import slug
-
-        export.mkdir(parents=True, exist_ok=True)
-        few = balanced_subset(test, min(points, len(test)), found.settings["seed"])
-        written += [write_arviz(export / f"{slug(name)}.nc", e, few) for name, e in ensembles.items()]
-    return written
 
 
 def _tables(found: "Diagnosis") -> "list[Table]":

@@ -82,6 +82,19 @@ def check_copies(call: str, ensemble: Ensemble, chains: int | None) -> None:
             )
 
 
+def check_finite(call: str, name: str, ensemble: Ensemble) -> None:
+    """Raise where a learned weight is not finite; buffers may be, such as masks of attention."""
+    for weight, _ in ensemble.network.named_parameters():
+        bad = ~torch.isfinite(ensemble.weights[weight].flatten(1)).all(1)
+        if bad.any():
+            first = int(bad.nonzero()[0])
+            raise ValueError(
+                f"{call}: {name} has NaN or infinite weights: in {weight}, {int(bad.sum())} of its {len(ensemble)} "
+                f"draws hold some, the first of them draw {first}; a draw that is not finite belongs to no posterior: "
+                "find out where it came from, or leave it out."
+            )
+
+
 def _checksums(ensemble: Ensemble) -> list[str]:
     return [draw_checksum({k: v[s] for k, v in ensemble.weights.items()}) for s in range(len(ensemble))]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from holdfast.checks import check_count, check_kind, check_labels, check_seed
 from holdfast.data import Split, balanced_subset
+from holdfast.diagnostics.chains import check_finite
 from holdfast.diagnostics.findings import CLEAN, Findings, differences
 from holdfast.diagnostics.functions import Probe
 from holdfast.diagnostics.shifts import shifts_for
@@ -191,6 +192,8 @@ def _check(
                 f"{call}: {name} must be an Ensemble{' or a name' * (name == 'reference')}, got "
                 f"{type(ensemble).__name__}; use Ensemble.from_networks(...) for networks."
             )
+    for name, ensemble in given.items():
+        check_finite(call, name, ensemble)
     classes = {name: e.logits(data.images[:1], memory=memory).shape[-1] for name, e in given.items()}
     if len(set(classes.values())) > 1:
         told = ", ".join(f"{name} has {count}" for name, count in classes.items())

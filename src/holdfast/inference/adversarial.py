@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from holdfast.budget import Budget
-from holdfast.checks import check_kind, check_range
+from holdfast.checks import check_kind, check_range, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.fingerprint import data_of
@@ -78,6 +78,7 @@ def adversarial(
     """
     call = "inference.adversarial"
     shell = check_problem(call, network, data)
+    check_seed(call, seed)
     _check(call, budget, attack, steps, clean_share, data)
     check_kind(call, "training", training, Training)
     still = skeleton(network)  # evaluation mode, for the attack

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 from torch import nn
 
+from holdfast.checks import check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble
 from holdfast.inference.fingerprint import data_of
@@ -46,6 +47,7 @@ def deep_ensemble(
     3
     """
     check_count("inference.deep_ensemble", "members", members)
+    check_seed("inference.deep_ensemble", seed)
     seeds = member_seeds(seed, members)
     ensemble, curve = train_members("inference.deep_ensemble", network, data, seeds, training, prior)
     settings = {"seed": seed, "members": members, "prior": described(prior), **asdict(training)}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
+from holdfast.checks import check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.fingerprint import data_of
@@ -66,6 +67,7 @@ def laplace(
     """
     call = "inference.laplace"
     check_count(call, "draws", draws)
+    check_seed(call, seed)
     if structure not in STRUCTURES:
         raise ValueError(f"{call}: structure must be {', '.join(map(repr, STRUCTURES))}, got {structure!r}.")
     believed = as_prior(call, prior)

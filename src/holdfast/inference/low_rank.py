@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from holdfast.checks import check_kind
+from holdfast.checks import check_kind, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.elbo import Elbo, ratios_and_divergence, report
@@ -80,6 +80,7 @@ def low_rank(
     call = "inference.low_rank"
     for name, value in (("draws", draws), ("rank", rank)):
         check_count(call, name, value)
+    check_seed(call, seed)
     check_temperature(call, temperature)
     check_kind(call, "start", start, Start)
     if training is not None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from holdfast.checks import check_range
+from holdfast.checks import check_range, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.fingerprint import data_of
@@ -69,6 +69,7 @@ def mc_dropout(
     """
     call = "inference.mc_dropout"
     shell = check_problem(call, network, data)
+    check_seed(call, seed)
     check_count(call, "draws", draws)
     check_range(call, "rate", rate, 0, 1)
     if rate == 1:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from holdfast.checks import check_kind, check_range
+from holdfast.checks import check_kind, check_range, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.elbo import Elbo, ratios_and_divergence, report
@@ -108,6 +108,7 @@ class MeanField:
                 computed anew; None keeps those of the fit, which were collected under other draws.
         """
         check_count("MeanField.sample", "draws", draws)
+        check_seed("MeanField.sample", seed)
         weights = {}
         for name, mean in self.mean.items():
             noise = torch.randn((draws, *mean.shape), generator=stream(seed, "draws", name), dtype=mean.dtype).to(
@@ -231,6 +232,7 @@ def fit_mean_field(
     """
     call = "inference.mean_field"
     shell = check_problem(call, network, data)
+    check_seed(call, seed)
     training = mean_field_training(len(data)) if training is None else training
     for name, value, kind in (("training", training, Training), ("start", start, Start)):
         check_kind(call, name, value, kind)

@@ -8,6 +8,7 @@ A posterior whose draws behave like these has learnt nothing from the data.
 import torch
 from torch import nn
 
+from holdfast.checks import check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble
 from holdfast.inference.priors import Prior, as_prior, random_parameters, settings_of
@@ -38,6 +39,7 @@ def prior_draws(
     """
     call = "inference.prior_draws"
     check_problem(call, network, data)
+    check_seed(call, seed)
     check_count(call, "draws", draws)
     believed = as_prior(call, prior)
     parameters, buffers = initial_weights(network, [seed], data)

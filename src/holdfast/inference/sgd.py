@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_kind
+from holdfast.checks import check_kind, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble
 from holdfast.inference.fingerprint import data_of
@@ -61,6 +61,7 @@ def sgd(
     >>> len(sgd(nn.Linear(2, 2), data, seed=0, training=Training(epochs=2)))
     1
     """
+    check_seed("inference.sgd", seed)
     ensemble, curve = train_members("inference.sgd", network, data, [seed], training, prior, initial)
     settings = {"seed": seed, "prior": described(prior), **asdict(training), "initial": digest(initial)}
     settings |= {"data": data_of(data)}

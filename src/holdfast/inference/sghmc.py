@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_kind, check_range
+from holdfast.checks import check_kind, check_range, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.fingerprint import data_of
@@ -146,6 +146,7 @@ def sample(
     """What `sghmc` and `sgld` share; arguments as there, `method` for messages."""
     call = f"inference.{method}"
     shell = check_problem(call, network, data)
+    check_seed(call, seed)
     check_temperature(call, temperature)
     for name, value, kind in (("path", path, Path), ("start", start, Training)):
         check_kind(call, name, value, kind)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from holdfast.checks import check_kind
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble
 from holdfast.inference.priors import Prior
@@ -42,5 +43,6 @@ def sgld(
     >>> len(sgld(nn.Linear(2, 2), data, seed=0, draws=6, path=short, start=Training(epochs=1)))
     6
     """
+    check_kind("inference.sgld", "path", path, Path)
     path = replace(path, friction=1.0)
     return sample("sgld", network, data, seed, draws, chains, prior, temperature, path, start)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_kind
+from holdfast.checks import check_kind, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Diagnostics, Ensemble, skeleton
 from holdfast.inference.fingerprint import data_of
@@ -75,6 +75,7 @@ def swag(
     """
     call = "inference.swag"
     shell = check_problem(call, network, data)
+    check_seed(call, seed)
     _check(call, draws, members, rank, collection)
     seeds = member_seeds(seed, members)
     parameters, buffers = initial_or_trained(call, network, seeds, data, initial)

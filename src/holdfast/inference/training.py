@@ -21,7 +21,7 @@ from torch.func import functional_call
 
 from holdfast.checks import check_images, check_kind, check_labels, check_range
 from holdfast.data.dataset import Split
-from holdfast.ensemble import Ensemble, skeleton
+from holdfast.ensemble import Ensemble, check_network, skeleton
 from holdfast.inference.seeds import stream_seed
 from holdfast.networks.initialise import initialise
 from holdfast.progress import track
@@ -228,8 +228,7 @@ def check_problem(call: str, network: nn.Module, data: Split) -> nn.Module:
     Returns:
         a copy of the architecture in training mode, for `functional_call`.
     """
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"{call}: network must be an nn.Module, got {type(network).__name__}.")
+    check_network(call, network)
     if not isinstance(data, Split):
         raise TypeError(f"{call}: data must be a Split such as dataset.train, got {type(data).__name__}.")
     check_images(call, data.images)

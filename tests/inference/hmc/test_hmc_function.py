@@ -1,8 +1,10 @@
 """hmc: the public function on small networks: accuracy, seeds, layout of draws, diagnostics, mass, errors."""
 
+import itertools
 import json
 import math
 import re
+import statistics
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from holdfast.inference import Isotropic, Path, Training
 from holdfast.inference.fingerprint import data_of
 from holdfast.inference.hmc import Plan, hmc
 from holdfast.inference.hmc.chains import Run
-from holdfast.inference.hmc.results import diagnostics_of
+from holdfast.inference.hmc.results import diagnostics_of, e_bfmi
 from holdfast.inference.hmc.warm_up import WarmUp
 from holdfast.networks import conv, fc2, normalised
 
@@ -79,6 +81,16 @@ def test_figures_that_speak_against_a_run_are_told(change, words):
     assert told() == ()
     (warning,) = told(**change)
     assert re.search(words, warning)
+
+
+@pytest.mark.parametrize("draws", [3, 4, 50])
+def test_e_bfmi_is_the_mean_squared_change_over_the_variance(draws):
+    energies = (1e4 + torch.randn(draws, generator=torch.Generator().manual_seed(draws)).double()).tolist()
+    changes = [b - a for a, b in itertools.pairwise(energies)]
+    expected = statistics.fmean(c * c for c in changes) / statistics.variance(energies)
+    assert e_bfmi(energies) == pytest.approx(expected, rel=1e-12)
+    assert e_bfmi(energies[:2]) is None
+    assert e_bfmi([0.1] * draws) is None
 
 
 def test_the_usual_prior_of_other_published_networks_is_told():
@@ -212,6 +224,11 @@ def test_global_settings_and_the_network_are_left_alone():
             r"StudentT\(...\) or EmpCov\(...\), got 'studentt'",
         ),
         ({"precision": "int8"}, "inference.hmc: precision must be"),
+        (
+            {"precision": "tf32"},
+            "^inference.hmc: precision='tf32' is for products on an NVIDIA GPU, the images are on cpu; use 'auto' or",
+        ),
+        ({"network": nn.LazyLinear(3)}, "^inference.hmc: network has a lazy layer, whose weight has no shape yet; ca"),
         ({"draws": 0}, "draws must be a whole number"),
         ({"memory": 0}, r"inference.hmc: memory must lie in \[1, "),
         ({"network": Residual(), "data": blobs(8, (1, 6, 6))}, "layer norm is batch normalisation"),
@@ -233,6 +250,15 @@ def test_bad_calls(change, match):
         (lambda: hmc(network(), blobs(20), seed=0, preset=["smoke"]), r"preset must be 'smoke', .*got \['smoke'\]"),
         (lambda: hmc(network(), blobs(20), seed=0, preset={"draws": 2}), r"preset must be .*Plan\(...\), got {'draws'"),
         (lambda: hmc(network(), blobs(20), seed=0, prior=3), "inference.hmc: prior must be 'fan_in', .*got 3"),
+        (
+            lambda: Plan(burn_in=0.3),
+            r"^hmc.Plan: burn_in must be a tuple of lengths, got 0.3; for one trajectory it is \(0.3,\), for none \(\)",
+        ),
+        (
+            lambda: hmc(network(), blobs(20), seed=0, folder=5),
+            "^inference.hmc: folder must be a path, got 5; pass a",
+        ),
+        (lambda: hmc(network(), blobs(20), seed="0"), "^inference.hmc: seed must be a whole number, got '0'"),
         (lambda: Plan(start=None), r"hmc.Plan: start must be a Training\(...\), got None"),
         (lambda: Plan(approach=3), r"hmc.Plan: approach must be a Path\(...\), got 3"),
     ],
@@ -251,6 +277,12 @@ def test_more_draws_of_the_same_chains(tmp_path):
     for name, value in short.weights.items():
         assert torch.equal(value[:2], long.weights[name][:2])
         assert torch.equal(value[2:], long.weights[name][5:7])
+
+
+def test_a_hundred_stacked_chains_have_a_folder(tmp_path):
+    plan = Plan(chains=100, draws=1, warm_up=1, burn_in=(), start=Training(epochs=1))
+    assert len(hmc(network_of_seed(), blobs(12), seed=0, preset=plan, folder=tmp_path)) == 100
+    assert [f.parent.name for f in tmp_path.rglob("draw-*")] == ["chains-00-to-99"]
 
 
 def test_named_priors_run():

@@ -69,7 +69,7 @@ def test_without_a_likelihood_a_quarter_turn_swaps_position_and_momentum():
 
 
 def test_rotations_do_not_drift_in_float32():
-    # 700,000 coordinates, 100 steps: sines and cosines rounded to float32 lose or gain nats, shears do not
+    # 700,000 coordinates, 500 steps: sines and cosines rounded to float32 lose or gain nats, shears do not
     z, q = noise(1, 700_000, dtype=torch.float32), noise(1, 700_000, seed=1, dtype=torch.float32)
     zero, none = torch.zeros(1, dtype=torch.float64), torch.zeros_like(z)
     before, step = energy(zero, z, q), torch.tensor([0.0036])

@@ -1,6 +1,7 @@
 """Posteriors with known answers: means, covariances and quantiles within Monte-Carlo error."""
 
 import math
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -76,6 +77,9 @@ def test_linear_regression(speed, temperature):
         assert close(draws[..., i], float(mean[i]))
         for j in range(i + 1):
             assert close((draws[..., i] - mean[i]) * (draws[..., j] - mean[j]), float(covariance[i, j]))
+        for probability in (0.05, 0.25, 0.5, 0.75, 0.95):
+            quantile = NormalDist(float(mean[i]), float(covariance[i, i].sqrt())).inv_cdf(probability)
+            assert close((draws[..., i] <= quantile).double(), probability)
 
 
 def test_without_the_metropolis_test_the_answer_is_another_one():

@@ -1,7 +1,13 @@
 """A small real study with two training seeds: the same tables for any number of processes, intervals over seeds."""
 
+import multiprocessing
+import os
+import signal
+import time
+
 import pandas
 import pytest
+import torch
 
 from holdfast.studies.engine import Store
 from holdfast.studies.reproduce import plan
@@ -61,3 +67,31 @@ def test_every_seed_trains_a_network_of_its_own_and_counts_in_the_interval(runs)
     found = estimate(Evidence(**asked, against={"treatment": "deterministic"}), {"resilience": table})
     assert (found.seeds, found.images) == (2, 12)
     assert found.low <= found.value <= found.high
+
+
+def reproduced(folder):
+    """A figure of many small cells, with two training seeds."""
+    return reproduce([study_of("TH-1")], Store(folder), scale="smoke", presets=["corrected"], jobs=1)
+
+
+def test_killed_at_ten_moments_it_has_the_tables_of_an_unbroken_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "Settled", TwoSeeds)
+    cells = lambda: len(list((tmp_path / "killed").glob("cells/*/*.record.json")))
+    fork, moments = multiprocessing.get_context("fork"), torch.Generator().manual_seed(0)
+    for _ in range(10):
+        process = fork.Process(target=reproduced, args=(tmp_path / "killed",))
+        process.start()
+        before = cells()
+        while cells() == before and process.is_alive():
+            time.sleep(0.005)
+        time.sleep(0.05 * float(torch.rand(1, generator=moments)))
+        assert process.is_alive(), "the run ended before it was killed ten times"
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    after, whole = reproduced(tmp_path / "killed"), reproduced(tmp_path / "whole")
+    assert after.tables
+    for name, tables in whole.tables.items():
+        for table in tables:
+            pandas.testing.assert_frame_equal(after.tables[name][table], tables[table], check_exact=True)
+    for file in (tmp_path / "whole" / "tables").iterdir():
+        assert file.read_bytes() == (tmp_path / "killed" / "tables" / file.name).read_bytes(), file.name

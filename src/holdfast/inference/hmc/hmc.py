@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.checks import check_count
+from holdfast.checks import check_count, check_seed
 from holdfast.data.dataset import Split
 from holdfast.ensemble import Ensemble
 from holdfast.inference.fingerprint import data_of
@@ -106,6 +106,7 @@ def hmc(
     given = {"chains": chains, "draws": draws, "trajectory": trajectory, "mass": mass}
     plan = replace(plan_of(call, preset), **{k: v for k, v in given.items() if v is not None})
     check_problem(call, network, data)
+    check_seed(call, seed)
     check_layers(call, network)
     check_temperature(call, temperature)
     check_count(call, "memory", memory, high=2**63)
@@ -121,7 +122,7 @@ def hmc(
         "data": data_of(data),
         "plan": asdict(plan),
     }
-    with home_of(folder, settings, network, data) as home, one_thread():
+    with home_of(folder, settings, network) as home, one_thread():
         start = _starts(call, network, data, seed, plan, believed, home)
         start = _approached(network, data, start, believed, temperature, seed, plan, home)
         problem = _problem(network, data, start, shape, believed, temperature, seed, plan, chosen, home, memory)

@@ -20,6 +20,11 @@ def choose(call: str, precision: Precision, device: torch.device, dtype: torch.d
     """
     if precision not in ("auto", "float32", "tf32", "bfloat16"):
         raise ValueError(f"{call}: precision must be 'auto', 'float32', 'tf32' or 'bfloat16', got {precision!r}.")
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError(
+            f"{call}: precision='tf32' is for products on an NVIDIA GPU, the images are on {device}; use 'auto' or "
+            "'bfloat16', or move the images to the GPU."
+        )
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(
             f"{call}: images must be float32 or float64, got {dtype}: weights and energies are in the type of the "

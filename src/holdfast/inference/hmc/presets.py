@@ -65,6 +65,11 @@ class Plan:
         check_range("hmc.Plan", "error", self.error, 0, 10, open_low=True)
         if self.step is not None:
             check_range("hmc.Plan", "step", self.step, 0, 1, open_low=True)
+        if not isinstance(self.burn_in, tuple | list):
+            raise TypeError(
+                f"hmc.Plan: burn_in must be a tuple of lengths, got {self.burn_in!r:.80}; for one trajectory it is "
+                "(0.3,), for none ()."
+            )
         for length in self.burn_in:
             check_range("hmc.Plan", "burn_in", length, 0, 2 * math.pi, open_low=True)
         check_kind("hmc.Plan", "start", self.start, Training)

@@ -25,12 +25,14 @@ from holdfast.inference.hmc.chains import Run, run_chains
 from holdfast.inference.hmc.checkpoints import Checkpoints
 from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.heavy_tails import HeavyTails
+from holdfast.inference.hmc.home import claimed
 from holdfast.inference.hmc.potential import potential
 from holdfast.inference.hmc.presets import Plan
 from holdfast.inference.hmc.threads import one_thread
 from holdfast.progress import track
 
 STACKED_CPU, STACKED_GPU = 5e7, 2e9  # operations of a gradient up to which chains are stacked
+LONGEST = 200  # characters of a folder's name; file systems take 255, some of them fewer
 
 
 @dataclass
@@ -72,24 +74,7 @@ class Problem:
 
 def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
     """Run the chains `rows` as one stack in this process; yields after every trajectory."""
-    from filelock import FileLock, Timeout
-
-    folder = problem.folder / "-".join(["chains", *(f"{i:02d}" for i in range(len(problem.start))[rows])])
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BlockingIOError(
-            f"inference.hmc: another process is working in {folder}; wait for it, or choose another folder."
-        ) from None
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"inference.hmc: the folder {folder} of the checkpoints could not be begun ({error.strerror}); what was "
-            "finished before is kept: make room, or remove what is in its place, and call again.",
-        ) from error
-    with lock:
+    with claimed(problem.folder / folder_name(range(len(problem.start))[rows])) as folder:
         density = potential(
             problem.network,
             problem.coordinates,
@@ -111,6 +96,16 @@ def run_stack(problem: Problem, rows: slice) -> Iterator[Run]:
             problem.plan.first_step(len(problem.data)),
             Checkpoints(folder),
         )
+
+
+def folder_name(chains: range) -> str:
+    """Of a stack's checkpoints: all its chains, or the first and the last where a file system would not take more.
+
+    >>> folder_name(range(3)), folder_name(range(100))
+    ('chains-00-01-02', 'chains-00-to-99')
+    """
+    name = "-".join(["chains", *(f"{i:02d}" for i in chains)])
+    return name if len(name) <= LONGEST else f"chains-{chains[0]:02d}-to-{chains[-1]:02d}"
 
 
 def run_all(problem: Problem) -> list[Run]:

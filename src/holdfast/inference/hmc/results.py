@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -80,11 +81,17 @@ def prior_logit_sd(
 
 def e_bfmi(energies: Sequence[float]) -> float | None:
     """Energy fraction of missing information: mean squared change of the energy over its variance (Betancourt 2016,
-    arXiv:1604.00695). Below 0.3 the momenta explore the energies too slowly. None for fewer than three draws.
+    arXiv:1604.00695), as `arviz-stats` computes it. Below 0.3 the momenta explore the energies too slowly. None for
+    fewer than three draws, and for energies that are all the same.
+
+    >>> e_bfmi([1.0, 3.0, 2.0]), e_bfmi([1.0, 1.0, 1.0])
+    (2.5, None)
     """
-    values = torch.tensor(energies, dtype=torch.float64)
-    spread = float((values - values.mean()).square().sum())
-    return float(values.diff().square().sum()) / spread if len(values) > 2 and spread > 0 else None
+    if len(energies) < 3 or len(set(energies)) == 1:
+        return None
+    from arviz_stats.base import array_stats
+
+    return float(array_stats.bfmi(np.array([energies]))[0])
 
 
 def _warnings(chains: list[tuple[Run, int]], summary: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from holdfast.report.studies.posteriors import kept_rows
 from holdfast.report.studies.sizes import images_tested, images_trained
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.claim import Evidence
+from holdfast.studies.reproduce.kept import settings_of
 from holdfast.studies.reproduce.plan import Part, plan
 from holdfast.studies.reproduce.study import studies
 
@@ -68,19 +69,26 @@ def hours(runs: Iterable[dict]) -> str:
     return "; ".join(f"{time:.1f} core-hours on a machine of {machine}" for machine, time in by.items())
 
 
-def parts(runs: Iterable[dict], scale: str) -> list[Part]:
-    """What the runs computed."""
-    titles: dict[str, list[str]] = {}
-    for study, own in ((study, own) for run in runs for study, own in run["studies"].items() if study in studies()):
-        titles.setdefault(study, []).extend(own["panels"])
-    chosen = (studies()[study].only(own) for study, own in titles.items())
-    return plan([study for study in chosen if study], scale)
+def parts(runs: Iterable[dict], scale: str) -> tuple[list[Part], list[str]]:
+    """What the runs computed with the settings that are declared now, and the studies of which some have changed."""
+    then = {
+        (study, title): panel["settings"]
+        for run in runs
+        for study, own in run["studies"].items()
+        for title, panel in own["panels"].items()
+    }
+    chosen = (study.only([title for name, title in then if name == study.id]) for study in studies().values())
+    done = plan([study for study in chosen if study], scale)
+    same = {name for name, settings in settings_of(done).items() if then[name] == settings}
+    known = [part for part in done if (part.study.id, part.panel.title) in same]
+    return known, list(dict.fromkeys(study for study, title in then if (study, title) not in same))
 
 
 def below(results: Path, manifest: dict) -> list[str]:
     """What must be known to read the table: how large everything was, how the chains are, what it took."""
     sizes, scale, runs = manifest["scale"], results.name, manifest["runs"]
-    done, seeds = parts(runs, scale), f"{len(sizes['seeds'])} training seed{'s' if len(sizes['seeds']) > 1 else ''}"
+    done, changed = parts(runs, scale)
+    seeds = f"{len(sizes['seeds'])} training seed{'s' if len(sizes['seeds']) > 1 else ''}"
     commands = [run["again"] for run in runs]
     many = f"[the command{'s' if len(commands) > 1 else ''} in its manifest](docs/results/{scale}/manifest.json)"
     again = f"`{commands[0]}`" if len(commands) == 1 and len(commands[0]) < LONG else many
@@ -88,7 +96,8 @@ def below(results: Path, manifest: dict) -> list[str]:
     paragraphs = [
         f"The first number of each claim with its 95 % interval; a verdict rests on [all of them]"
         f"(docs/results/{scale}), with their controls. Scale `{scale}`, {seeds}. Test images: "
-        f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}.",
+        f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}."
+        + (f" Of {', '.join(changed)}, what was computed had settings that have changed since." if changed else ""),
         unmixed(kept_rows(results, scale)),
         f"{count}: {hours(runs)}; again by {again}.",
     ]

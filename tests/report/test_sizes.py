@@ -20,10 +20,17 @@ def test_every_figure_with_other_test_images_is_named_once():
 
 def test_parts_of_the_training_images_are_named():
     words = images_trained(of("laptop"), None)
-    assert words.startswith("all; 6000 in parts of 400 for HMC as published; ")
+    assert words.startswith("all; ")
+    assert "6000 in parts of 400 for HMC as published" in words
     assert "500 to 10,000 in GA-F4" in words
     assert "TH-3 (Translations)" in words
     assert images_trained(of("laptop", "BA-F3"), None) == "all"  # networks that are given
+
+
+def test_two_exceptions_of_a_treatment_name_their_papers():
+    words = images_trained(of("paper"), None)
+    assert "all in parts of 4000 for HMC as published in paper BE; " in words
+    assert "all in parts of 5000 for HMC as published in paper GA; " in words
 
 
 def test_nothing_is_said_of_nothing():

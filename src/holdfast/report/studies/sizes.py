@@ -70,7 +70,7 @@ def images_trained(parts: Iterable[Part], usual: int | None) -> str:
     return "; ".join(
         [
             "all" if usual is None else plain(usual),
-            *map(_words, common),
+            *(_words(t) + _papers_of(t, common, alone) for t in common),
             *(f"{words} in {_places(own)}" for words, own in _by_value(rest).items()),
         ]
     )
@@ -99,6 +99,13 @@ def _words(training: Training) -> str:
     images = "all" if training.images is None else plain(training.images)
     part = f" in parts of {plain(training.part)}" if training.part else ""
     return f"{images}{part} for {treatment_title(training.treatment)} {PRESETS[training.preset]}"
+
+
+def _papers_of(training: Training, common: Iterable[Training], alone: Iterable[tuple[str, Training]]) -> str:
+    """Whose networks are meant, where a treatment has several exceptions."""
+    same = [t for t in common if (t.treatment, t.preset) == (training.treatment, training.preset)]
+    papers = dict.fromkeys(sorted(_paper(study) for study, own in alone if own == training))
+    return f" in paper {listing(papers)}" if len(same) > 1 else ""
 
 
 def _range(trainings: Iterable[Training]) -> str:

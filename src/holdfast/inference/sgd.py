@@ -80,8 +80,8 @@ def train_members(
 ) -> tuple[Ensemble, list[float]]:
     """Train one member for each seed; gives the ensemble and the mean loss of each epoch.
 
-    All take their steps together, but for networks that convolve on a CPU: those gain nothing by it, hold all activations
-    at once, and lose half of the time to page faults where `holdfast.machine.tune` was not called.
+    All take their steps together, but for networks that convolve on a CPU: those gain nothing by it, hold all
+    activations at once, and lose half of the time to page faults where `holdfast.machine.tune` was not called.
     """
     check_kind(call, "training", training, Training)
     shell = check_problem(call, network, data)

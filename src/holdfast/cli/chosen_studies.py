@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from holdfast.studies.engine import Store
     from holdfast.studies.reproduce.kept import Kept
     from holdfast.studies.reproduce.study import Study
@@ -17,9 +19,9 @@ def chosen_studies(figures: list[str], panels: list[str] | None) -> "list[Study]
     return _panels(chosen, panels, strict=figures != ["all"]) if panels else chosen
 
 
-def lacking(kept: "Kept", chosen: "list[Study]", scale: str) -> "list[Study]":
+def lacking(kept: "Kept", chosen: "list[Study]", scale: str, data_dir: "Path | None" = None) -> "list[Study]":
     """The studies with the panels alone that the kept results lack; there must be some."""
-    if not (rest := kept.lacks(chosen, scale)):
+    if not (rest := kept.lacks(chosen, scale, data_dir)):
         raise ValueError(
             f"reproduce: {kept.folder} has all of what was asked for. Without --add everything that is there is "
             "replaced by what was asked for."
@@ -27,9 +29,9 @@ def lacking(kept: "Kept", chosen: "list[Study]", scale: str) -> "list[Study]":
     return rest
 
 
-def no_outdated(kept: "Kept", scale: str) -> None:
-    """Refuse to mix numbers of other settings into the claims."""
-    if outdated := sorted(kept.outdated(scale)):
+def no_outdated(kept: "Kept", scale: str, data_dir: "Path | None" = None) -> None:
+    """Refuse to mix numbers of other settings into the claims; a panel that has none yet may stay so."""
+    if outdated := sorted(name for name in kept.outdated(scale, data_dir) if not kept.is_empty(name)):
         named = ", ".join(f"{study} {panel!r}" for study, panel in outdated[:5])
         raise ValueError(
             f"reproduce: {named}{' and more' if len(outdated) > 5 else ''} in {kept.folder} had other settings than "

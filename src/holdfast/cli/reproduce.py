@@ -55,7 +55,12 @@ def reproduce(
         ),
     ] = None,
     memory: Memory = DEFAULT,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data files.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with the data files; with `imagenet` in it, as in the README, the panels `ImageNet` run."
+        ),
+    ] = None,
     run: Annotated[
         str | None,
         typer.Option(
@@ -120,17 +125,17 @@ def reproduce(
     kept = read_kept(keep / scale, scale) if keep and add else None
     if kept:
         report.check_kept(kept)
-        chosen = lacking(kept, chosen, scale)
+        chosen = lacking(kept, chosen, scale, data_dir)
     elif add:
         console.print(f"Nothing is kept in {escape(str(keep / scale))} yet: all of it is computed.", highlight=False)
     if finished:
         chosen = finished_studies(chosen, store, scale, presets, " that the kept results lack" if kept else "")
     if kept:
-        no_outdated(kept.without(chosen), scale)
+        no_outdated(kept.without(chosen), scale, data_dir)
     start = time.perf_counter()
     with ExitStack() as stack:
         if slurm:
-            cells = [cell for part in plan(chosen, scale, presets) for cell in part.cells]
+            cells = [cell for part in plan(chosen, scale, presets, data_dir=data_dir) for cell in part.cells]
             slurm_workers(store, cells, count=max(1, jobs), settings=_slurm(slurm))
         elif cluster:
             stack.enter_context(dask_workers(cluster))

@@ -68,6 +68,33 @@ class BankCodec:
 
 
 @dataclass(frozen=True)
+class PretrainedCodec:
+    """An `Ensemble` of a library's network as a bank; the library builds the architecture again."""
+
+    suffix: str = ".safetensors"
+
+    @staticmethod
+    def recipe(model: str) -> dict[str, str]:
+        """What the network must carry as its `recipe`: how `networks.load_pretrained` calls it.
+
+        >>> PretrainedCodec.recipe("torchvision/resnet50")
+        {'name': 'pretrained', 'model': 'torchvision/resnet50'}
+        """
+        return {"name": "pretrained", "model": model}
+
+    def write(self, file: Path, value: Ensemble) -> None:
+        """Write weights."""
+        value.save(file)
+
+    def read(self, file: Path) -> Ensemble:
+        """Read weights."""
+        from holdfast.banks import Bank
+        from holdfast.networks import load_pretrained
+
+        return Ensemble.load(file, load_pretrained(Bank.open(file).manifest["architecture"]["recipe"]["model"]))
+
+
+@dataclass(frozen=True)
 class TensorsCodec:
     """Named tensors, and facts about them as JSON, as safetensors."""
 

@@ -14,8 +14,8 @@ PAPERS = sorted({study.paper for study in studies().values()})
 class Few(Settled):
     """`smoke` with so few images that nothing is shown but that everything runs."""
 
-    def __init__(self, preset, scale):
-        super().__init__(preset, scale)
+    def __init__(self, *given):
+        super().__init__(*given)
         self.scale = self.scale.model_copy(update={"points": 8, "train": 200})
 
 

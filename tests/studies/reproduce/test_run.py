@@ -23,8 +23,8 @@ PANEL = ("BE-F3", "MNIST", "published")
 class TwoSeeds(Settled):
     """A scale below smoke, with a training seed more."""
 
-    def __init__(self, preset, scale):
-        super().__init__(preset, scale)
+    def __init__(self, *given):
+        super().__init__(*given)
         self.scale = self.scale.model_copy(update={"seeds": (0, 1), "points": 12, "train": 200})
 
 

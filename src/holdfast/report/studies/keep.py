@@ -224,7 +224,8 @@ def _csv(shown: list[Card]) -> bytes:
 
 
 def _manifest(found: Reproduction) -> dict[str, Any]:
-    settings, reasons = settings_of(plan(found.studies, found.scale)), replace(found, kept=None).reasons
+    settings = settings_of(plan(found.studies, found.scale, data_dir=found.data_dir))
+    reasons = replace(found, kept=None).reasons
     run = {"studies": {s.id: {"figure": s.figure, "seconds": found.times.get(s.id)} for s in found.studies}}
     for study in found.studies:
         run["studies"][study.id]["panels"] = {

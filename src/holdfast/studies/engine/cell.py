@@ -27,7 +27,8 @@ class Cell:
 
     Attributes:
         kind: the name of a file in `holdfast/studies/cells`.
-        settings: everything that it depends on, as JSON.
+        settings: everything that it depends on, as JSON. Under `provide` they may name a function, with its arguments,
+            that is given the data folder before the cell is computed, such as `studies.imagenet.offer`.
         needs: the cells whose results it takes, by the part that each plays.
 
     >>> fit = Cell("fit", {"network": "fc2"})

@@ -17,6 +17,7 @@ from typing import Any
 from holdfast.studies.engine.bucket import Bucket, copy_of, is_address
 from holdfast.studies.engine.cell import Cell
 from holdfast.studies.engine.kind import Context, kind_of
+from holdfast.studies.functions import call
 from holdfast.studies.manifest import read_record, record_file
 from holdfast.studies.run_folder import RunFolder
 
@@ -107,6 +108,8 @@ class Store:
         file = self.path / name
         scratch = file.with_name(f".{file.name}.scratch")
         context = replace(self.context.here(), scratch=scratch)
+        if "provide" in cell.settings:
+            call(cell.settings["provide"], context.data_dir)
         self.folder.stage(
             name, cell.described, lambda: kind.compute(cell.settings, inputs, context), kind.codec, cell.rooms,
             wait=False,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from holdfast.studies import imagenet
 from holdfast.studies.engine import Cell
 from holdfast.studies.reproduce.rules import Settled
 
@@ -10,10 +11,13 @@ def fit(settled: Settled, study: str, data: str, network: str, treatment: str, s
     """The cell of one treatment, and of the one that it is derived from where there is one.
 
     Raises:
-        ValueError: the treatment has no meaning under this preset.
+        ValueError: the treatment has no meaning under this preset, or its network is the user's to have.
     """
     labels = {"study": study, "data": data, "network": network, "treatment": treatment}
     meaning = {k: v for k, v in settled.of("fit", **labels).items() if k != "single"}
+    if "pretrained" in meaning:
+        own = meaning.get("own_weights", False)
+        return Cell("pretrained", imagenet.network(settled.data_dir, meaning["pretrained"], own))
     if "function" not in meaning and "checkpoint" not in meaning:
         raise ValueError(f"reproduce: the preset {settled.name!r} does not say what the treatment {treatment!r} is.")
     train = meaning.pop("train", settled.scale.train)
@@ -26,7 +30,10 @@ def fit(settled: Settled, study: str, data: str, network: str, treatment: str, s
 
 def skipped(settled: Settled, **labels: str) -> str:
     """Why a treatment is left out under this preset and scale; empty where it is not."""
-    return settled.of("fit", **labels).get("skip", "")
+    meaning = settled.of("fit", **labels)
+    if meaning.get("own_weights") and imagenet.robust_weights(settled.data_dir) is None:
+        return "the user has no weights for it"
+    return meaning.get("skip", "")
 
 
 def is_single(settled: Settled, **labels: str) -> bool:

@@ -159,6 +159,11 @@ class Kept:
             runs += [run.model_copy(update={"studies": own})] if own else []
         return runs[::-1]
 
+    def is_empty(self, name: tuple[str, str]) -> bool:
+        """Whether nothing was computed of a panel, for there was nothing to compute it with."""
+        missing = self.panels[name].missing
+        return set(missing) == set(PRESETS) and not any(one.failed for one in missing.values())
+
     def without(self, chosen: Iterable[Study]) -> "Kept":
         """The same without the panels of some studies, which are computed again."""
         again = {(study.id, panel.title) for study in chosen for panel in study.panels}
@@ -169,9 +174,10 @@ class Kept:
         }
         return replace(self, panels=panels, findings=findings)
 
-    def lacks(self, chosen: Iterable[Study], scale: str) -> list[Study]:
+    def lacks(self, chosen: Iterable[Study], scale: str, data_dir: Path | None = None) -> list[Study]:
         """The studies with those panels alone that are not there, failed, had other settings, or lack a number."""
-        open_ = self.outdated(scale) | {n for n, p in self.panels.items() if any(m.failed for m in p.missing.values())}
+        failed = {n for n, p in self.panels.items() if any(m.failed for m in p.missing.values())}
+        open_ = self.outdated(scale, data_dir) | failed
         known = {claim: [identity(f.evidence) for f in own] for claim, own in self.findings.items()}
         for claim in claims().values():
             pieces = (one for evidence in claim.evidence for one in evidence.each())
@@ -180,11 +186,15 @@ class Kept:
         rest = (study.only([p.title for p in study.panels if is_open((study.id, p.title))]) for study in chosen)
         return [only for only in rest if only]
 
-    def outdated(self, scale: str) -> set[tuple[str, str]]:
-        """The panels whose settings are no longer those that they were computed with."""
+    def outdated(self, scale: str, data_dir: Path | None = None) -> set[tuple[str, str]]:
+        """The panels whose settings are no longer those that they were computed with.
+
+        Those of data that the user alone can have, and has not, are what they were.
+        """
         kept = [s.only([title for study, title in self.panels if study == s.id]) for s in studies().values()]
-        now = settings_of(plan([s for s in kept if s], scale))
-        return {name for name, panel in self.panels.items() if now.get(name) != panel.settings}
+        parts = plan([s for s in kept if s], scale, data_dir=data_dir)
+        now, not_here = settings_of(parts), {(p.study.id, p.panel.title) for p in parts if p.not_here}
+        return {n for n, panel in self.panels.items() if now.get(n) != panel.settings and n not in not_here}
 
 
 def read_kept(folder: Path | str, scale: str) -> Kept | None:

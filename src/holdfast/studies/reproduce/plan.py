@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.data.errors import DataError
 from holdfast.studies.engine import Cell, Outcome, Store
 from holdfast.studies.reproduce.measures import Labelled, NotReleased, tables_of
 from holdfast.studies.reproduce.rules import PRESETS, Settled
@@ -21,6 +23,7 @@ class Part:
         study, panel, preset: which.
         tables: its cells by table, with the labels that become columns.
         missing: why there are none.
+        not_here: whether that is for want of data that the user alone can have.
     """
 
     study: Study
@@ -28,6 +31,7 @@ class Part:
     preset: str
     tables: Mapping[str, list[Labelled]] = field(default_factory=dict)
     missing: str = ""
+    not_here: bool = False
 
     @property
     def cells(self) -> Iterator[Cell]:
@@ -35,14 +39,20 @@ class Part:
         return (cell for labelled in self.tables.values() for _, cell in labelled)
 
 
-def plan(studies: Iterable[Study], scale: str, presets: Sequence[str] = PRESETS) -> list[Part]:
+def plan(
+    studies: Iterable[Study], scale: str, presets: Sequence[str] = PRESETS, *, data_dir: Path | None = None
+) -> list[Part]:
     """Every panel of some studies under some presets.
+
+    Args:
+        studies, scale, presets: names, and what they are of.
+        data_dir: where data are that the user alone has; None for $HOLDFAST_DATA and the user's cache.
 
     >>> from holdfast.studies.reproduce.study import study_of
     >>> [(p.preset, p.panel.title) for p in plan([study_of("BE-F3")], "smoke")][:2]
     [('published', 'MNIST'), ('published', 'Fashion-MNIST')]
     """
-    settled = {preset: Settled(preset, scale) for preset in presets}
+    settled = {preset: Settled(preset, scale, data_dir) for preset in presets}
     return [_part(study, panel, settled[preset]) for study in studies for preset in presets for panel in study.panels]
 
 
@@ -50,7 +60,7 @@ def finished(studies: Iterable[Study], store: Store, scale: str, presets: Sequen
     """The studies with those panels alone whose cells are all in the store, under every preset."""
     found = []
     for study in studies:
-        parts = plan([study], scale, presets)
+        parts = plan([study], scale, presets, data_dir=store.context.data_dir)
         open_ = {p.panel.title for p in parts for cell in p.cells if not store.has(cell)}
         if only := study.only([panel.title for panel in study.panels if panel.title not in open_]):
             found.append(only)
@@ -62,6 +72,8 @@ def _part(study: Study, panel: Panel, settled: Settled) -> Part:
         return Part(study, panel, settled.name, tables_of(study, panel, settled))
     except NotReleased as reason:
         return Part(study, panel, settled.name, missing=str(reason))
+    except DataError as reason:
+        return Part(study, panel, settled.name, missing=str(reason), not_here=True)
 
 
 def tables(part: Part, store: Store, outcomes: Mapping[str, Outcome] | None = None) -> "dict[str, DataFrame]":

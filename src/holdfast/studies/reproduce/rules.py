@@ -10,10 +10,12 @@ the files (common, preset, scale) and within them, later ones are laid over earl
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from holdfast.studies import imagenet
 from holdfast.studies.reproduce.study import HOME, Declared, read
 
 Section = Literal["network", "fit", "attack", "explain", "measure"]
@@ -86,16 +88,20 @@ class Scale(Rules):
 class Settled:
     """A preset at a scale: what every name means.
 
+    Args:
+        preset, scale: names.
+        data_dir: where data are that the user alone has; None for $HOLDFAST_DATA and the user's cache.
+
     >>> Settled("published", "smoke").of("fit", treatment="hmc")["function"]
     'holdfast.studies.published.sharded_chains'
     """
 
-    def __init__(self, preset: str, scale: str) -> None:
+    def __init__(self, preset: str, scale: str, data_dir: Path | None = None) -> None:
         if preset not in PRESETS:
             raise ValueError(f"reproduce: the preset must be one of {', '.join(PRESETS)}, got {preset!r}.")
         if scale not in SCALES:
             raise ValueError(f"reproduce: the scale must be one of {', '.join(SCALES)}, got {scale!r}.")
-        self.name = preset
+        self.name, self.data_dir = preset, data_dir
         self.preset = read(HOME / "presets" / f"{preset}.toml", Preset)
         self.scale = read(HOME / "scales" / f"{scale}.toml", Scale)
 
@@ -116,6 +122,19 @@ class Settled:
     def data(self, name: str) -> str:
         """The data set that stands for this one."""
         return self.scale.data.get(name, name)
+
+    def images(self, name: str, points: int) -> dict[str, Any]:
+        """The settings that say which test images of a data set are taken.
+
+        >>> Settled("published", "smoke").images("mnist", 20)
+        {'data': 'fashion-mini', 'points': 20}
+
+        Raises:
+            DataError: the user alone could have them, and has not; the message says what to put where.
+        """
+        if name == imagenet.NAME:
+            return imagenet.images(self.data_dir, points)
+        return {"data": self.data(name), "points": points}
 
     def draws(self, count: int) -> int:
         """The number of draws that stands for this one."""

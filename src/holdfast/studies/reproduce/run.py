@@ -8,6 +8,7 @@ manifest.json                   settings, versions, stages: what `holdfast runs`
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.studies.atomic import atomic
@@ -39,6 +40,7 @@ class Reproduction:
         times: study -> seconds of the cells that it needs, those included that it shares with others.
         retried: cells that were begun more than once, because the worker that computed them was lost.
         kept: what earlier runs kept, without the panels of this one; the judgements rest on it too.
+        data_dir: where its data were.
     """
 
     studies: tuple[Study, ...]
@@ -52,6 +54,7 @@ class Reproduction:
     times: Mapping[str, float] = field(default_factory=dict)
     retried: Sequence[str] = ()
     kept: Kept | None = None
+    data_dir: Path | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -96,7 +99,7 @@ def reproduce(
         report: called as each cell ends.
     """
     kept = kept.without(studies) if kept else None
-    parts = plan(studies, scale, presets)
+    parts = plan(studies, scale, presets, data_dir=store.context.data_dir)
     outcomes = {o.cell.key: o for o in execute(store, (c for p in parts for c in p.cells), jobs=jobs, report=report)}
     found, missing = {}, {}
     for part in parts:
@@ -112,8 +115,9 @@ def reproduce(
     times = {s.id: _seconds((c for p in parts if p.study is s for c in p.cells), outcomes) for s in studies}
     retried = tuple(o.cell.name for o in outcomes.values() if o.begun > 1)
     return Reproduction(
-        tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds, times, retried, kept
-    )
+        tuple(studies), scale, tuple(presets), tuple(parts), found, missing, judgements, seconds, times, retried, kept,
+        store.context.data_dir,
+    )  # fmt: skip
 
 
 def _judged(

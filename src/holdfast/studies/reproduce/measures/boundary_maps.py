@@ -55,7 +55,8 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
     for one in searched(study, panel, settled):
         pairs, needs, region = one.explain["pairs"], {}, panel.options.get("region")
         if region:
-            settings = {"data": one.points["data"], "points": one.points["points"], "seed": one.seed, "region": region}
+            images = {name: said for name, said in one.points.items() if name not in ("draws", "pick")}
+            settings = images | {"seed": one.seed, "region": region}
             maps = one.maps(one.explain["methods"])
             needs = {"localisation": Cell("localisation", settings, {"boundary": one.boundary, **maps})}
             found["localisation"].append((one.row, needs["localisation"]))
@@ -81,7 +82,7 @@ def searched(study: Study, panel: Panel, settled: Settled, search: str = "bounda
         if skipped(settled, **labels) or "function" not in meaning:
             continue
         count = settled.of("measure", measure=study.measure, **labels).get("points", settled.scale.points)
-        points = {"data": settled.data(panel.data), "points": count, "draws": None, "pick": settled.preset.pick}
+        points = settled.images(panel.data, count) | {"draws": None, "pick": settled.preset.pick}
         ensemble = fit(settled, **labels, seed=seed)
         boundary = Cell("boundary", points | {"search": meaning, "seed": seed}, {"ensemble": ensemble})
         explain = settled.of("explain", **labels, rule="boundary")

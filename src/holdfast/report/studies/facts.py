@@ -107,7 +107,8 @@ def _images(found: Reproduction) -> dict[str, str]:
     """Test images and training images of all that the page shows."""
     kept, scale = found.kept.panels if found.kept else (), settled(found).scale
     earlier = (study.only([title for name, title in kept if name == study.id]) for study in studies().values())
-    parts = plan([*found.studies, *(study for study in earlier if study)], found.scale, found.presets)
+    chosen = [*found.studies, *(study for study in earlier if study)]
+    parts = plan(chosen, found.scale, found.presets, data_dir=found.data_dir)
     return {"tested": images_tested(parts, scale.points), "trained": images_trained(parts, scale.train)}
 
 

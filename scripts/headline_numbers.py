@@ -14,7 +14,7 @@ from holdfast.report.studies.posteriors import kept_rows
 from holdfast.report.studies.sizes import images_tested, images_trained
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.claim import Evidence
-from holdfast.studies.reproduce.kept import settings_of
+from holdfast.studies.reproduce.kept import changed
 from holdfast.studies.reproduce.plan import Part, plan
 from holdfast.studies.reproduce.study import studies
 
@@ -79,15 +79,15 @@ def parts(runs: Iterable[dict], scale: str) -> tuple[list[Part], list[str]]:
     }
     chosen = (study.only([title for name, title in then if name == study.id]) for study in studies().values())
     done = plan([study for study in chosen if study], scale)
-    same = {name for name, settings in settings_of(done).items() if then[name] == settings}
-    known = [part for part in done if (part.study.id, part.panel.title) in same]
-    return known, list(dict.fromkeys(study for study, title in then if (study, title) not in same))
+    other = changed(done, then)
+    known = [part for part in done if (part.study.id, part.panel.title) not in other]
+    return known, list(dict.fromkeys(study for study, title in then if (study, title) in other))
 
 
 def below(results: Path, manifest: dict) -> list[str]:
     """What must be known to read the table: how large everything was, how the chains are, what it took."""
     sizes, scale, runs = manifest["scale"], results.name, manifest["runs"]
-    done, changed = parts(runs, scale)
+    done, others = parts(runs, scale)
     seeds = f"{len(sizes['seeds'])} training seed{'s' if len(sizes['seeds']) > 1 else ''}"
     commands = [run["again"] for run in runs]
     many = f"[the command{'s' if len(commands) > 1 else ''} in its manifest](docs/results/{scale}/manifest.json)"
@@ -97,7 +97,7 @@ def below(results: Path, manifest: dict) -> list[str]:
         f"The first number of each claim with its 95 % interval; a verdict rests on [all of them]"
         f"(docs/results/{scale}), with their controls. Scale `{scale}`, {seeds}. Test images: "
         f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}."
-        + (f" Of {', '.join(changed)}, what was computed had settings that have changed since." if changed else ""),
+        + (f" Of {', '.join(others)}, what was computed had settings that have changed since." if others else ""),
         unmixed(kept_rows(results, scale)),
         f"{count}: {hours(runs)}; again by {again}.",
     ]

@@ -187,14 +187,10 @@ class Kept:
         return [only for only in rest if only]
 
     def outdated(self, scale: str, data_dir: Path | None = None) -> set[tuple[str, str]]:
-        """The panels whose settings are no longer those that they were computed with.
-
-        Those of data that the user alone can have, and has not, are what they were.
-        """
+        """The panels whose settings are no longer those that they were computed with, see `changed`."""
         kept = [s.only([title for study, title in self.panels if study == s.id]) for s in studies().values()]
         parts = plan([s for s in kept if s], scale, data_dir=data_dir)
-        now, not_here = settings_of(parts), {(p.study.id, p.panel.title) for p in parts if p.not_here}
-        return {n for n, panel in self.panels.items() if now.get(n) != panel.settings and n not in not_here}
+        return changed(parts, {name: panel.settings for name, panel in self.panels.items()})
 
 
 def read_kept(folder: Path | str, scale: str) -> Kept | None:
@@ -259,6 +255,16 @@ def settings_of(parts: Iterable[Part]) -> dict[tuple[str, str], str]:
         cells = {name: [[labels, checksum(cell)] for labels, cell in own] for name, own in part.tables.items()}
         found.setdefault((part.study.id, part.panel.title), []).append([part.preset, part.missing, cells])
     return {name: _sha256(own) for name, own in found.items()}
+
+
+def changed(parts: Iterable[Part], then: Mapping[tuple[str, str], str]) -> set[tuple[str, str]]:
+    """The panels whose settings are no longer those of `then`: (study, panel) -> checksum.
+
+    Where the data are such that the user alone can have them, and has not, nobody can tell: they are not among them.
+    """
+    parts = list(parts)
+    now, not_here = settings_of(parts), {(p.study.id, p.panel.title) for p in parts if p.not_here}
+    return {name for name, settings in then.items() if now.get(name) != settings and name not in not_here}
 
 
 def _sha256(value: Any) -> str:

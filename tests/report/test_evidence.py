@@ -5,10 +5,13 @@ import re
 import pytest
 from synthetic_reproduction import make_reproduction, make_study
 
+from holdfast.report.figures.canvas import wrap
+from holdfast.report.studies import forest
 from holdfast.report.studies.draws import draws_here, draws_of_panels
 from holdfast.report.studies.evidence import axis_in_words, number_in_words
 from holdfast.studies.reproduce.claim import claims
 from holdfast.studies.reproduce.study import study_of
+from holdfast.studies.reproduce.verdict import Finding, Judgement
 
 PIECES = {c.id: [one for e in c.evidence for one in e.each()] for c in claims().values()}
 
@@ -44,3 +47,12 @@ def test_draws_are_the_scales_or_all_that_were_fitted():
     assert draws_here(study_of("BE-F3"), mnist, "paper") == {100: 100}
     here = draws_of_panels(make_reproduction((make_study("BE-F3", "differences", ("Own",)),), claims=[]))
     assert here("BE-F3", "Own")[100] == here("BE-F99", "nobody")[100] == 6
+
+
+@pytest.mark.parametrize("claim", [name for name, own in PIECES.items() if own])
+def test_numbers_of_one_drawing_have_names_that_differ_though_they_are_cut(claim):
+    findings = tuple(Finding(e, None, None, (), "untestable", "") for e in PIECES[claim])
+    for kind in forest._kinds(Judgement(claims()[claim], findings, "untestable", "")):
+        _, names = forest._names(kind, lambda study, panel: {})
+        drawn = [(wrap(name, forest.LABEL, 3), str(f.evidence.against)) for name, f in zip(names, kind, strict=True)]
+        assert len(set(drawn)) == len(drawn), drawn

@@ -50,7 +50,7 @@ def _kinds(judgement: Judgement) -> list[list[Finding]]:
             continue
         e = finding.evidence
         own_axis = str(e.where.get("distance", ""))  # distances of different kinds have different units
-        kinds.setdefault((e.study, e.quantity, e.column, e.other, e.per, own_axis), []).append(finding)
+        kinds.setdefault((e.study, e.quantity, e.column, e.other, e.per, e.over, own_axis), []).append(finding)
     return list(kinds.values())
 
 
@@ -65,15 +65,20 @@ def _parts(judgement: Judgement, kind: int, findings: list[Finding], here: HereO
 
 
 def _names(findings: Sequence[Finding], here: HereOf) -> tuple[str, list[str]]:
-    """What all numbers share, in words, and what is left to name each."""
+    """What all numbers share, in words, and what is left to name each; what the panels tell is not said again."""
     words = [_labels(f.evidence, here) for f in findings]
     shared = {k: v for k, v in words[0].items() if all(own.get(k) == v for own in words)}
-    panels = len({f.evidence.panel for f in findings}) > 1
+    panels = {f.evidence.panel for f in findings}
+    several = {
+        (f.evidence.panel, k) for f, own in zip(findings, words) for g, other in zip(findings, words)
+        if f.evidence.panel == g.evidence.panel for k in own if own[k] != other.get(k)
+    }  # fmt: skip
+    told = shared.keys() | ({k for own in words for k in own} - {k for _, k in several} if len(panels) > 1 else set())
     names = []
     for finding, all_words in zip(findings, words, strict=True):
-        own = [v for k, v in all_words.items() if k not in shared]
-        names.append(", ".join([*([finding.evidence.panel] if panels or not own else []), *own]))
-    return ", ".join([*([] if panels else [findings[0].evidence.panel]), *shared.values()]), names
+        own = [v for k, v in all_words.items() if k not in told]
+        names.append(", ".join([*([finding.evidence.panel] if len(panels) > 1 or not own else []), *own]))
+    return ", ".join([*([] if len(panels) > 1 else panels), *shared.values()]), names
 
 
 def _labels(evidence: Evidence, here: HereOf) -> dict[str, str]:

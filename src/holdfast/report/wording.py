@@ -10,7 +10,11 @@ HYPHEN = "\u2011"  # does not break at the end of a line
 NBSP = "\xa0"
 THIN = "\u202f"  # narrow no-break space
 
-_ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "bim": "BIM", "random_noise": "random noise", "clean": "clean"}
+_ATTACKS = {
+    "fgsm": "FGSM", "pgd": "PGD", "bim": "BIM", "random_noise": "random noise", "clean": "clean",
+    "pgds": "PGD from several radii", "carlini_wagner": "Carlini-Wagner", "auto_pgd": "AutoPGD",
+    "boundary": "nearest boundary", "top_k": "top-k",
+}  # fmt: skip
 _RULES = {
     "epsilon": "LRP-ε",
     "gamma": "LRP-γ",

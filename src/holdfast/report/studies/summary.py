@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SINGLE = ("seed", "image", "member")  # labels over which means are taken
+OUTCOMES = ("found_by",)  # words that say what came of a row, and not of what it is
 NO_VALUE = ("label", "clean_predicted", "predicted")  # classes: their mean says nothing
 
 
 def labels_of(table: "DataFrame") -> list[str]:
     """The columns that say what a row is of: known labels, and words."""
-    words = [c for c in table.columns if table[c].dtype.kind not in "biufc" and c not in LABELS]
+    words = [c for c in table.columns if table[c].dtype.kind not in "biufc" and c not in (*LABELS, *OUTCOMES)]
     return [c for c in LABELS if c in table.columns and c not in SINGLE] + words
 
 

@@ -163,8 +163,10 @@ def test_densities_and_dots_of_the_sliders_are_those_of_the_tables(found, page):
     both = tables["resilience"].merge(tables["predictions"][["treatment", "draws", "image", "softmax_robustness"]])
     own = both[(both.treatment == "hmc") & (both.k == 10) & (both.draws == 50)]
     marks = marks_of(data_of(page, "be-f4"), "be-f4_mnist_layer-1_published")
-    dots = np.reshape(marks["hmcc"]["values"][0], (-1, 2)) / 1000
+    cloud = marks["hmcc"]
+    dots = np.stack([cloud["across"][cloud["which"][0]], cloud["values"][0]], 1) / 1000
     assert np.allclose(dots, own[["softmax_robustness", "k_lrp"]], atol=1e-3)
+    assert len(cloud["across"]) == len(set(both.draws))  # they do not depend on k
     rho = own[["softmax_robustness", "k_lrp"]].corr("spearman").iloc[0, 1]
     assert f"ρ = {rho:.2f}".replace("-", "−") in marks["hmcr"]["values"][0]
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 LIMIT = 20_000_000  # bytes of everything that is kept of one scale
 DIGITS = 6
+DIGITS_OF_MEANS = 4
 POSTERIORS = "posteriors"  # the table with a row for each ensemble: kept as it is
 
 
@@ -193,8 +194,8 @@ def _means(found: Reproduction) -> "Iterator[tuple[str, DataFrame]]":
     return ((name, pandas.concat(frames, ignore_index=True)) for name, frames in rows.items())
 
 
-def _text(table: "DataFrame") -> str:
-    return table.to_csv(index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")
+def _text(table: "DataFrame", digits: int = DIGITS_OF_MEANS) -> str:
+    return table.to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
 
 
 def _claim(card: Card) -> dict[str, Any]:
@@ -220,7 +221,7 @@ def _csv(shown: list[Card]) -> bytes:
             for control in number.get("controls", ()):
                 row[f"control_{control['control'].replace(' ', '_')}"] = control["value"]
             rows.append(row)
-    return _text(pandas.DataFrame(rows)).encode()
+    return _text(pandas.DataFrame(rows), DIGITS).encode()
 
 
 def _manifest(found: Reproduction) -> dict[str, Any]:

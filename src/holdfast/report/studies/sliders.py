@@ -71,16 +71,17 @@ class Mark:
 
     Attributes:
         name: the id of its group in the drawing.
-        kind: "box" (five quantiles), "point" (a value), "ridge" (heights on a grid), "cloud" (x and y in turn), "text"
+        kind: "box" (five quantiles), "point" (a value), "ridge" (heights on a grid), "cloud" (heights of dots), "text"
             (words). The script is given those of a ridge and a cloud in whole thousandths.
         values: its numbers at every setting; None where there are none.
-        place: what the script must know besides: height on the paper, half the height of a box, the end of a ridge.
+        place: what the script must know besides: height on the paper, half the height of a box, the end of a ridge, how
+            far `across` the dots of a cloud lie and `which` of these lists belongs to which setting.
     """
 
     name: str
     kind: str
     values: tuple[Any, ...]
-    place: Mapping[str, float] = field(default_factory=dict)
+    place: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _title(name: str, value: float, counts: Mapping[int, int]) -> str:
 def _short(value: Any, thousandths: bool = False) -> Any:
     """Numbers with few digits; what is not finite is null."""
     if isinstance(value, dict):
-        return {k: _short(v, thousandths and k == "values") for k, v in value.items()}
+        return {k: _short(v, thousandths and k in ("values", "across")) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_short(v, thousandths) for v in value]
     if isinstance(value, float):

@@ -1,6 +1,7 @@
 """scatter: softmax robustness against k-LRP, image by image, with Spearman's correlation of every treatment."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.report.figures.canvas import finish, panel, slug, tint
@@ -83,9 +84,11 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", lines: int)
             if treatment in shown:
                 clouds = [_cloud(*pair) for pair in x]
                 style = {"edgecolor": tint(colour, 0.55), "facecolor": "none", "linewidth": 4.2, "capstyle": "round"}
-                points, codes = _dots(clouds[start])
+                points, codes = _dots(*clouds[start])
                 axes.add_patch(PathPatch(Path(points, codes), **style, gid=f"{name}c", zorder=2))
-                marks.append(Mark(f"{name}c", "cloud", tuple(clouds)))
+                across = list(dict.fromkeys(x for x, _ in clouds))
+                place = {"across": across, "which": [across.index(x) for x, _ in clouds]}
+                marks.append(Mark(f"{name}c", "cloud", tuple(y for _, y in clouds), place))
         axes.annotate("\u200b", (0, 1), xytext=(0, 6 + 12.5 * (lines - 1)), **at)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.03, 1.03)
@@ -101,15 +104,16 @@ def _draw(sheet: Sheet, preset: str, layer: int, table: "DataFrame", lines: int)
         return Drawn(plot, tuple(marks), scale_of(axes))
 
 
-def _cloud(x: Any, y: Any) -> list[float]:
-    """Places of the dots: x and y in turn."""
+def _cloud(x: Any, y: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Where the dots are, across and up."""
     every = max(1, math.ceil(len(x) / MOST))
-    return [round(float(v), 3) for pair in zip(x[::every], y[::every]) for v in pair]
+    across, up = (tuple(round(float(v), 3) for v in values[::every]) for values in (x, y))
+    return across, up
 
 
-def _dots(cloud: list[float]) -> tuple[list[tuple[float, float]], list[int]]:
+def _dots(across: Sequence[float], up: Sequence[float]) -> tuple[list[tuple[float, float]], list[int]]:
     """Lines of almost no length, whose round ends are dots: one path for the whole cloud."""
-    dots = list(zip(cloud[::2], cloud[1::2])) or [(-1.0, -1.0)]
+    dots = list(zip(across, up)) or [(-1.0, -1.0)]
     points = [p for x, y in dots for p in ((x, y), (x + 1e-3, y))]
     return points, [1, 2] * (len(points) // 2)
 

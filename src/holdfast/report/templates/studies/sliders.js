@@ -18,10 +18,10 @@
       var top = v.map(function (h, i) { return "L" + text(x(m.left + i * step)) + " " + text(y(m.line - h / 1000)); });
       put(m.id, "M" + text(x(m.left)) + " " + base + top.join("") + "L" + text(x(m.right)) + " " + base);
     },
-    cloud: function (x, y, m, v) {
+    cloud: function (x, y, m, v, place) {
       if (!show(m.id, v)) return;
-      var place = v.map(function (n, i) { return text((i % 2 ? y : x)(n / 1000)); });
-      put(m.id, place.map(function (p, i) { return i % 2 ? p + "h.1" : "M" + p + " "; }).join(""));
+      var across = m.across[m.which[place]];
+      put(m.id, v.map(function (h, i) { return "M" + text(x(across[i] / 1000)) + " " + text(y(h / 1000)) + "h.1"; }).join(""));
     },
     text: function (x, y, m, v) { if (group(m.id)) group(m.id).querySelector("text").textContent = v; }
   };
@@ -44,7 +44,7 @@
       var place = at.reduce(function (sum, v, i) { return sum * data.sizes[i] + v; }, 0);
       data.plots.forEach(function (plot) {
         var s = plot.scale, x = function (v) { return s[0] + s[1] * v; }, y = function (v) { return s[2] + s[3] * v; };
-        plot.marks.forEach(function (m) { draw[m.kind](x, y, m, m.values[place]); });
+        plot.marks.forEach(function (m) { draw[m.kind](x, y, m, m.values[place], place); });
       });
       reset.disabled = own;
     }

@@ -41,7 +41,7 @@ from holdfast.studies.stage_key import versions
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-LIMIT = 19_700_000  # bytes of everything that is kept of one scale: 20 MB with its folders and what describes it
+LIMIT = 19_900_000  # bytes of everything that is kept of one scale: 20 MB with its folders and what describes it
 DIGITS = 6
 DIGITS_OF_MEANS = 4
 POSTERIORS = "posteriors"  # the table with a row for each ensemble: kept as it is

@@ -17,7 +17,7 @@ LEGEND = "all"
 IN_NUMBERS = True
 FIXED = ("draws", "k", "epsilon")
 MOST = 8  # columns of numbers
-LONGEST = 150  # rows on the page; the files have all
+LONGEST = 100  # rows on the page; the files have all
 
 
 @dataclass(frozen=True)

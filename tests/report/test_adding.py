@@ -208,6 +208,8 @@ def test_a_claim_that_asks_another_number_now_is_lacking_it(tmp_path, monkeypatc
     other = asked.model_copy(update={"evidence": (asked.evidence[0].model_copy(update={"only": "kept"}),)})
     monkeypatch.setattr("holdfast.studies.reproduce.kept.claims", lambda: {other.id: other})
     assert [s.id for s in kept.lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
+    home = report.keep_results(run(OTHER, claims=[other], kept=kept.without([OTHER])), tmp_path)  # judged, not run
+    assert [s.id for s in read_kept(home, "smoke").lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
 
 
 def test_states_of_claims_stay_when_something_else_is_added(tmp_path):

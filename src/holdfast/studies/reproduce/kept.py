@@ -23,7 +23,7 @@ from holdfast.studies.reproduce.plan import Part, plan
 from holdfast.studies.reproduce.quantities import Estimate
 from holdfast.studies.reproduce.rules import PRESETS, Section, Settled
 from holdfast.studies.reproduce.study import Declared, Study, studies
-from holdfast.studies.reproduce.verdict import Finding, Verdict, identity
+from holdfast.studies.reproduce.verdict import NOT_RUN, Finding, Verdict, identity
 
 CLAIMS, MANIFEST, PAGE = "claims.json", "manifest.json", "verdicts.html"
 NUMBERS = ("published", "corrected", "beyond_chance")
@@ -178,7 +178,7 @@ class Kept:
         """The studies with those panels alone that are not there, failed, had other settings, or lack a number."""
         failed = {n for n, p in self.panels.items() if any(m.failed for m in p.missing.values())}
         open_ = self.outdated(scale, data_dir) | failed
-        known = {claim: [identity(f.evidence) for f in own] for claim, own in self.findings.items()}
+        known = {c: [identity(f.evidence) for f in own if f.why != NOT_RUN] for c, own in self.findings.items()}
         for claim in claims().values():
             pieces = (one for evidence in claim.evidence for one in evidence.each())
             open_ |= {(e.study, e.panel) for e in pieces if identity(e) not in known.get(claim.id, ())}

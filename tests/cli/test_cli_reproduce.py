@@ -57,7 +57,7 @@ def test_what_is_kept_is_not_computed_again_and_what_had_other_settings_is_not_m
     kept = tmp_path / "smoke"
     kept.mkdir()
     numbers = [
-        finding_to_json(finding) | {"controls": []}
+        finding_to_json(finding) | {"controls": [], "why": "made up."}
         for claim in claims().values()
         for finding in judge(claim, {}).findings
     ]

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hmc_problems import blobs
+from interrupted import check_that_it_goes_on, files_of
 from torch import nn
 
 from holdfast.inference import Training
@@ -50,42 +51,9 @@ def whole(tmp_path_factory):
     return run(folder), folder
 
 
-def files_of(folder):
-    return {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*.safetensors")}
-
-
-SCRIPT = """
-import sys
-sys.path[:0] = {path!r}
-from test_hmc_checkpoints import run
-from holdfast.inference.hmc import kernel
-import time
-inner = kernel.trajectory
-def slow(*arguments, **options):
-    time.sleep(0.15)  # so that the signal comes in the middle of a trajectory
-    return inner(*arguments, **options)
-kernel.trajectory = slow
-run({folder!r})
-"""
-
-
 @pytest.mark.parametrize("until", ["warm-up-00001*", "draw-00002*"])
 def test_a_killed_run_goes_on_with_the_same_bytes(whole, tmp_path, until):
-    here = Path(__file__).parent
-    script = SCRIPT.format(path=[str(here), str(here.parent)], folder=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob(until)) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = files_of(tmp_path)
-    drawn = sum("draw" in str(f) for f in done)
-    assert 0 < drawn < 6 if until.startswith("draw") else drawn == 0
-    same(run(tmp_path), whole[0])
-    after = files_of(tmp_path)
-    assert after == files_of(whole[1])
-    assert all(after[f] == content for f, content in done.items() if "draw" in str(f))
+    check_that_it_goes_on("test_hmc_checkpoints", run, same, whole, tmp_path, until)
 
 
 @pytest.mark.parametrize("fault", ["cut", "flipped", "emptied", "gone"])

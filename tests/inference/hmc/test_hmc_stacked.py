@@ -1,16 +1,12 @@
 """Stacked cells: each row is the chain of its own cell."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from hmc_problems import Residual, accuracy, blobs
+from interrupted import check_that_it_goes_on
 from torch import nn
 
 from holdfast.inference import Path as Walk
@@ -93,24 +89,6 @@ def same(found, expected):
         assert a.diagnostics == b.diagnostics
 
 
-def files_of(folder):
-    return {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*.safetensors")}
-
-
-SCRIPT = """
-import sys, time
-sys.path[:0] = {path!r}
-from test_hmc_stacked import run
-from holdfast.inference.hmc import kernel
-inner = kernel.trajectory
-def slow(*arguments, **options):
-    time.sleep(0.15)  # so that the signal comes in the middle of a trajectory
-    return inner(*arguments, **options)
-kernel.trajectory = slow
-run({folder!r})
-"""
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nothing happened to, and its folder."""
@@ -120,21 +98,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("until", ["warm-up-00001*", "draw-00002*"])
 def test_killed_cells_go_on_with_the_same_bytes(whole, tmp_path, until):
-    here = Path(__file__).parent
-    script = SCRIPT.format(path=[str(here), str(here.parent)], folder=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob(until)) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = files_of(tmp_path)
-    drawn = sum("draw" in str(f) for f in done)
-    assert 0 < drawn < 6 if until.startswith("draw") else drawn == 0
-    same(run(tmp_path), whole[0])
-    after = files_of(tmp_path)
-    assert after == files_of(whole[1])
-    assert all(after[f] == content for f, content in done.items() if "draw" in str(f))
+    check_that_it_goes_on("test_hmc_stacked", run, same, whole, tmp_path, until)
 
 
 def test_a_folder_changes_no_byte_and_more_draws_of_the_same_cells_are_not_drawn_again(whole, tmp_path):

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -129,17 +130,21 @@ def _in_processes(problem: Problem, workers: int) -> list[Run]:
         file = Path(place) / "problem.pt"
         torch.save(problem, file)
         context, chains = get_context("spawn"), len(problem.start)
-        stop, futures = context.Event(), []
+        stop, futures, before = context.Event(), [], active_children()
+        begun: list[BaseProcess] = []
         with ProcessPoolExecutor(workers, context, _begin_process, (stop,)) as pool:
             try:
                 for chain in range(chains):
                     futures.append(pool.submit(_run_chain, file, chain))
-                for _ in track(_finished(futures, problem), "hmc", chains * problem.plan.draws):
+                begun = [process for process in active_children() if process not in before]
+                for _ in track(_finished(futures, begun, problem), "hmc", chains * problem.plan.draws):
                     pass
                 return [future.result() for future in futures]
             except BaseException as error:
                 stop.set()  # the others end after their present trajectory, which is kept
                 died = isinstance(error, BrokenProcessPool)
+                for process in begun if died else ():
+                    process.terminate()  # a pool that has not noticed would wait for them
                 pool.shutdown(wait=died, cancel_futures=True)  # a broken pool has ended them: so that none holds a lock
                 if died:
                     raise ChildProcessError(_died(problem, futures)) from error
@@ -171,8 +176,12 @@ def _last(runs: Iterator[Run], plan: Plan) -> Run:
     return run
 
 
-def _finished(futures: list[Future], problem: Problem) -> Iterator[int]:
-    """One item for every kept draw, as it appears; ends with the chains, or with the error of the first to fail."""
+def _finished(futures: list[Future], begun: list[BaseProcess], problem: Problem) -> Iterator[int]:
+    """One item for every kept draw, as it appears; ends with the chains, or with the error of the first to fail.
+
+    A pool watches the processes that there were when a task was last given to it, so not the last one: its death is
+    looked for here.
+    """
     seen = 0
     while True:
         done, waiting = wait(futures, timeout=1, return_when=FIRST_EXCEPTION)
@@ -183,6 +192,8 @@ def _finished(futures: list[Future], problem: Problem) -> Iterator[int]:
             future.result()
         if not waiting:
             return
+        if any(not process.is_alive() for process in begun):
+            raise BrokenProcessPool("a process ended without a word")
 
 
 def _run_chain(file: Path, chain: int) -> Run:

@@ -1,0 +1,35 @@
+"""Precision of gradients: settings of the process come back as they were."""
+
+import pytest
+import torch
+
+from holdfast.inference.hmc.precision import products
+
+TINY = 1e-38
+
+
+def are_subnormals_zero():
+    return float(torch.full((1,), TINY) * 0.1) == 0.0
+
+
+@pytest.fixture
+def flushing():
+    """Whether this machine can count them as zero, and this thread as it was afterwards."""
+    before = are_subnormals_zero()
+    yield torch.set_flush_denormal(True)
+    torch.set_flush_denormal(before)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("own", [False, True])
+def test_subnormal_numbers_are_zero_inside_and_as_before_afterwards(flushing, precision, own):
+    if not flushing:
+        pytest.skip("this processor cannot count subnormal numbers as zero")
+    torch.set_flush_denormal(own)
+    knob = torch.backends.cuda.matmul.fp32_precision
+    with pytest.raises(KeyError), products(precision):
+        assert are_subnormals_zero()
+        assert (torch.backends.cuda.matmul.fp32_precision == "tf32") == (precision == "tf32" or knob == "tf32")
+        raise KeyError
+    assert are_subnormals_zero() is own
+    assert torch.backends.cuda.matmul.fp32_precision == knob

@@ -27,9 +27,20 @@ def test_subnormal_numbers_are_zero_inside_and_as_before_afterwards(flushing, pr
         pytest.skip("this processor cannot count subnormal numbers as zero")
     torch.set_flush_denormal(own)
     knob = torch.backends.cuda.matmul.fp32_precision
-    with pytest.raises(KeyError), products(precision):
+    with products(precision):
         assert are_subnormals_zero()
         assert (torch.backends.cuda.matmul.fp32_precision == "tf32") == (precision == "tf32" or knob == "tf32")
-        raise KeyError
     assert are_subnormals_zero() is own
     assert torch.backends.cuda.matmul.fp32_precision == knob
+
+
+def test_an_error_leaves_the_settings_as_they_were():
+    before = are_subnormals_zero(), torch.backends.cuda.matmul.fp32_precision
+
+    def fail():
+        with products("tf32"):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert (are_subnormals_zero(), torch.backends.cuda.matmul.fp32_precision) == before

@@ -1,8 +1,10 @@
 """Hamiltonian Monte Carlo as released: separate chains on disjoint parts of the data, draws taken with replacement.
 
-    for each part D_k of n images:   chain on  p(w) p(D_k | w),  p(w) = N(0, 1),  L e = 0.05,  e adapted to accept 80 %
-    keep m + 1 draws of each part, m = draws / parts, each picked at random with replacement;   the ensemble is all of
-    them (arXiv:2102.11010), or those of the last part alone, repeated until there are enough (arXiv:2002.04359)
+    for each part D_k of n images:   chain on  p(w) p(D_k | w),  p(w) = N(0, 1),  step e adapted to accept 80 %
+    keep m + 1 draws of each part, m = draws / parts, each picked at random with replacement
+
+    arXiv:2102.11010: by the no-U-turn criterion; the ensemble is the draws of all parts
+    arXiv:2002.04359: L e = 0.05; the ensemble is the draws of the last part, repeated until there are enough
 
 What is wrong with it:
 
@@ -10,14 +12,13 @@ What is wrong with it:
   of all images, it is wider; "60,000 training points" are 15 times 4,000. With the last part alone it is that part's.
 - Picking with replacement repeats draws: of 7 draws 4.6 are expected to be different, and of 9 draws of the last part
   100 are made.
-- A N(0, 1) prior on every weight gives logits of order 10^3. Steps small enough to be accepted are so small that a
-  trajectory of length 0.05 hardly moves: a chain stays near where it began, which was drawn from U(-2, 2), and nothing
-  is reported that would tell.
+- A N(0, 1) prior on every weight gives logits of order 10^3. Steps small enough to be accepted are so small that
+  neither a trajectory of length 0.05 nor 1,023 steps go far: a chain stays near the first weights that fit, on the way
+  from where it began, which was drawn from U(-2, 2), and nothing is reported that would tell.
 
-Different from the release: the first takes its lengths from a no-U-turn criterion, both adapt a diagonal mass, and
-both fold the prior into the kicks; here it is the exact rotation of `holdfast.inference.hmc`. No trajectory takes more
-than 1,000 steps (the no-U-turn criterion stops at 1,023): the step can become so small that one of length 0.05 would
-take millions.
+Different from the release: both adapt a diagonal mass, and both fold the prior into the kicks; here it is the exact
+rotation of `holdfast.inference.hmc`. No trajectory of length 0.05 takes more than 1,000 steps: the step can become so
+small that it would take millions.
 """
 
 import math
@@ -33,6 +34,7 @@ from holdfast.inference.hmc.coordinates import Coordinates
 from holdfast.inference.hmc.kernel import Potential, State, transition, with_slope
 from holdfast.inference.hmc.potential import potential
 from holdfast.progress import track
+from holdfast.studies.published.no_u_turn import no_u_turn
 
 LONGEST = 1000  # steps of a trajectory
 
@@ -45,7 +47,7 @@ def sharded_chains(
     shard: int = 4000,
     draws: int = 100,
     warm_up: int = 100,
-    trajectory: float = 0.05,
+    trajectory: float | Literal["no u-turn"] = 0.05,
     step: float = 0.005,
     keep: Literal["all", "last"] = "all",
 ) -> Ensemble:
@@ -58,7 +60,7 @@ def sharded_chains(
         shard: images of a part.
         draws: how many the ensemble gets.
         warm_up: trajectories of each part in which the step adapts.
-        trajectory: their length.
+        trajectory: their length, or "no u-turn".
         step: first step.
         keep: "all" parts, or the "last" alone.
 
@@ -70,7 +72,8 @@ def sharded_chains(
     """
     for name, value in dict(shard=shard, draws=draws, warm_up=warm_up).items():
         check_count("sharded_chains", name, value)
-    for name, value in dict(trajectory=trajectory, step=step).items():
+    lengths = dict(step=step) if trajectory == "no u-turn" else dict(step=step, trajectory=trajectory)
+    for name, value in lengths.items():
         check_range("sharded_chains", name, value, 0, 10, open_low=True)
     if keep not in ("all", "last"):
         raise ValueError(f"sharded_chains: keep must be 'all' or 'last', got {keep!r}.")
@@ -102,22 +105,32 @@ def sharded_chains(
 
 
 def _chain(
-    likelihood: Potential, start: Tensor, seed: int, warm_up: int, draws: int, trajectory: float, step: float
+    likelihood: Potential, start: Tensor, seed: int, warm_up: int, draws: int, trajectory: float | str, step: float
 ) -> tuple[Tensor, float]:
-    """Draws `[draws, d]` of one part, and the share of proposals that were accepted."""
+    """Draws `[draws, d]` of one part, and the mean chance with which their proposals were accepted."""
     state = with_slope(likelihood, State(start, likelihood.nll(start)))
-    adapted, kept, moved = _Step(_first_step(likelihood, state, seed, step)), [], 0
+    adapted, kept, chances = _Step(_first_step(likelihood, state, seed, step)), [], 0.0
     for number in range(warm_up + draws):
         size = adapted.now if number < warm_up else adapted.mean
-        steps = min(max(1, int(trajectory / size)), LONGEST)
-        outcome = transition(likelihood, state, [seed], number, steps, torch.tensor([size], dtype=torch.float64))
-        state = outcome.state
+        state, chance = _move(likelihood, state, seed, number, trajectory, size)
         if number < warm_up:
-            adapted.learn(math.exp(min(0.0, -float(outcome.error[0]))))
+            adapted.learn(chance)
         else:
             kept.append(state.z[0])
-            moved += int(outcome.accepted[0])
-    return torch.stack(kept), moved / draws
+            chances += chance
+    return torch.stack(kept), chances / draws
+
+
+def _move(
+    likelihood: Potential, state: State, seed: int, number: int, trajectory: float | str, size: float
+) -> tuple[State, float]:
+    """Where the chain is afterwards, and the chance with which it was accepted."""
+    if isinstance(trajectory, str):
+        draw = no_u_turn(likelihood, state, seed, number, size)
+        return draw.state, draw.acceptance
+    steps = min(max(1, int(trajectory / size)), LONGEST)
+    outcome = transition(likelihood, state, [seed], number, steps, torch.tensor([size], dtype=torch.float64))
+    return outcome.state, math.exp(min(0.0, -float(outcome.error[0])))
 
 
 def _first_step(likelihood: Potential, state: State, seed: int, step: float) -> float:

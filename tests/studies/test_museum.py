@@ -234,14 +234,15 @@ def test_the_released_fit_stays_near_its_prior_and_is_loud():
     assert all(torch.equal(v, again.weights[k]) for k, v in ensemble.weights.items())
 
 
-def test_sharded_chains_repeat_draws_and_are_wider_than_the_posterior_of_all_images():
+@pytest.mark.parametrize("trajectory", [1.5, "no u-turn"])
+def test_sharded_chains_repeat_draws_and_are_wider_than_the_posterior_of_all_images(trajectory):
     """One weight, logistic: the chains of the parts follow the parts' posteriors, not that of all images."""
     x = torch.tensor([[1.0], [-1.0]]).repeat(120, 1)
     y = (x[:, 0] < 0).long()
     y[::7] = 1 - y[::7]
     network = nn.Linear(1, 2, bias=False)
     data = Split(x, y)
-    given = dict(seed=0, warm_up=60, trajectory=1.5, step=0.3)
+    given = dict(seed=0, warm_up=60, trajectory=trajectory, step=0.3)
     parts = sharded_chains(network, data, shard=24, draws=1000, **given)
     whole = sharded_chains(network, data, shard=240, draws=1000, **given)
     assert parts.diagnostics.summary["images_seen"] == 24

@@ -12,6 +12,7 @@ from holdfast import report
 from holdfast.report.studies.posteriors import posteriors
 from holdfast.studies.reproduce.kept import read_kept
 from holdfast.studies.reproduce.study import study_of
+from holdfast.studies.reproduce.verdict import judge
 
 WHOLE = study_of("BE-F3")
 COLUMNS = (
@@ -210,6 +211,25 @@ def test_a_claim_that_asks_another_number_now_is_lacking_it(tmp_path, monkeypatc
     assert [s.id for s in kept.lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
     home = report.keep_results(run(OTHER, claims=[other], kept=kept.without([OTHER])), tmp_path)  # judged, not run
     assert [s.id for s in read_kept(home, "smoke").lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
+
+
+def test_a_claim_that_asks_another_control_since_is_lacking_it_until_it_was_tried(tmp_path, monkeypatch):
+    kept = read_kept(report.keep_results(run(FIRST, OTHER), tmp_path), "smoke")
+    asked = make_claims("BE-F3")[0]
+    more = (*asked.evidence[0].controls, {"treatment": "loud"}, {"treatment": "nobody"})
+    asked = asked.model_copy(update={"evidence": (asked.evidence[0].model_copy(update={"controls": more}),)})
+    monkeypatch.setattr("holdfast.studies.reproduce.kept.claims", lambda: {asked.id: asked})
+    assert [s.id for s in kept.lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
+    found = judge(asked, {}, kept.findings[asked.id]).findings[0]
+    assert found.untried == ("loud", "nobody")
+    assert found.verdict == "does not hold" or "loud and nobody were not computed" in found.why
+    home = report.keep_results(run(OTHER, claims=[asked], kept=kept.without([OTHER])), tmp_path)  # judged, not run
+    assert [s.id for s in read_kept(home, "smoke").lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
+    kept = read_kept(home, "smoke").without([FIRST])
+    home = report.keep_results(run(FIRST, claims=[asked], kept=kept), tmp_path)
+    tried = read_kept(home, "smoke")
+    assert tried.lacks([FIRST, OTHER], "smoke") == []
+    assert tried.findings[asked.id][0].lacking == ("nobody",)
 
 
 def test_states_of_claims_stay_when_something_else_is_added(tmp_path):

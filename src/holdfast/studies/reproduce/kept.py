@@ -23,7 +23,7 @@ from holdfast.studies.reproduce.plan import Part, plan
 from holdfast.studies.reproduce.quantities import Estimate
 from holdfast.studies.reproduce.rules import PRESETS, Section, Settled
 from holdfast.studies.reproduce.study import Declared, Study, studies
-from holdfast.studies.reproduce.verdict import NOT_RUN, Finding, Verdict, identity
+from holdfast.studies.reproduce.verdict import NOT_RUN, Finding, Verdict, identity, judge
 
 CLAIMS, MANIFEST, PAGE = "claims.json", "manifest.json", "verdicts.html"
 NUMBERS = ("published", "corrected", "beyond_chance")
@@ -107,6 +107,7 @@ class KeptFinding(Evidence):
     """A piece of evidence with its numbers."""
 
     controls: tuple[KeptControl, ...]  # theirs are the numbers, not the labels
+    lacking: tuple[str, ...]
     published: KeptEstimate | None
     corrected: KeptEstimate | None
     beyond_chance: KeptEstimate | None
@@ -122,7 +123,7 @@ class KeptFinding(Evidence):
         own = self.model_dump(include=set(Evidence.model_fields) - {"controls"})
         return Finding(
             Evidence.model_validate(own), controls=controls, chance=self.chance, verdict=self.verdict, why=self.why,
-            **numbers,
+            lacking=self.lacking, **numbers,
         )  # fmt: skip
 
 
@@ -175,13 +176,15 @@ class Kept:
         return replace(self, panels=panels, findings=findings)
 
     def lacks(self, chosen: Iterable[Study], scale: str, data_dir: Path | None = None) -> list[Study]:
-        """The studies with those panels alone that are not there, failed, had other settings, or lack a number."""
+        """The studies with those panels alone that are not there, failed, had other settings, or lack a number.
+
+        A number is lacking, too, where the claim asks for a control since, which was not tried.
+        """
         failed = {n for n, p in self.panels.items() if any(m.failed for m in p.missing.values())}
         open_ = self.outdated(scale, data_dir) | failed
-        known = {c: [identity(f.evidence) for f in own if f.why != NOT_RUN] for c, own in self.findings.items()}
         for claim in claims().values():
-            pieces = (one for evidence in claim.evidence for one in evidence.each())
-            open_ |= {(e.study, e.panel) for e in pieces if identity(e) not in known.get(claim.id, ())}
+            judged = judge(claim, {}, self.findings.get(claim.id, ()))
+            open_ |= {(f.evidence.study, f.evidence.panel) for f in judged.findings if f.why == NOT_RUN or f.untried}
         is_open = lambda name: name in open_ or name not in self.panels
         rest = (study.only([p.title for p in study.panels if is_open((study.id, p.title))]) for study in chosen)
         return [only for only in rest if only]
@@ -232,7 +235,8 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
     told = identity(e) | {"margin": e.margin, "least": e.least, "paper": e.paper, "comparable": e.comparable}
     controls = [{"control": name, "claimed_is_above": above, **_told(n)} for name, n, above in finding.controls]
     numbers = {name: _told(getattr(finding, name)) for name in NUMBERS} | {"chance": finding.chance}
-    return told | numbers | {"controls": controls, "verdict": finding.verdict, "why": finding.why}
+    words = {"lacking": list(finding.lacking), "verdict": finding.verdict, "why": finding.why}
+    return told | numbers | {"controls": controls} | words
 
 
 def sizes_of(scale: str) -> dict[str, Any]:

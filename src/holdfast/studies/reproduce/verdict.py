@@ -53,6 +53,7 @@ class Finding:
         beyond_chance, chance: under the corrected preset, the number with the chance level taken off, and that level;
             None for numbers that have none.
         lacking: controls that could not be compared.
+        untried: controls that the claim asks for since the number was computed.
     """
 
     evidence: Evidence
@@ -64,6 +65,7 @@ class Finding:
     beyond_chance: Estimate | None = None
     chance: float | None = None
     lacking: tuple[str, ...] = ()
+    untried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,7 @@ def _measured(evidence: Evidence, tables: Tables, kept: Sequence[Finding]) -> Fi
     if not any(name[:2] == (evidence.study, evidence.panel) for name in tables):
         known = next((f for f in kept if identity(f.evidence) == identity(evidence)), None)
         if known is not None:
-            wanted = [_control_name(c) for c in evidence.controls]
-            controls = tuple(c for c in known.controls if c[0] in wanted)
-            lacking = tuple(name for name in wanted if name not in {c[0] for c in controls})
-            return replace(known, evidence=evidence, controls=controls, lacking=lacking if known.corrected else ())
+            return _asked_again(evidence, known)
     number = {preset: _number(evidence, tables, preset) for preset in ("published", "corrected")}
     published = number["published"] if isinstance(number["published"], Estimate) else None
     own = number["corrected"]
@@ -133,6 +132,16 @@ def _measured(evidence: Evidence, tables: Tables, kept: Sequence[Finding]) -> Fi
     chance = _chance(evidence, own_tables)
     controls, lacking = _controls(evidence, own_tables, beyond=chance[0] is not None)
     return Finding(evidence, published, own, controls, "untestable", "not judged yet.", *chance, lacking)
+
+
+def _asked_again(evidence: Evidence, known: Finding) -> Finding:
+    """A number of an earlier run, with those controls alone that the claim asks for now."""
+    wanted = [control_name(c) for c in evidence.controls]
+    controls = tuple(c for c in known.controls if c[0] in wanted)
+    lacking = tuple(name for name in known.lacking if name in wanted)
+    tried = {*lacking, *(c[0] for c in controls)}
+    untried = tuple(name for name in wanted if name not in tried) if known.corrected else ()
+    return replace(known, evidence=evidence, controls=controls, lacking=lacking, untried=untried)
 
 
 def identity(evidence: Evidence) -> dict[str, Any]:
@@ -162,6 +171,8 @@ def _judged(finding: Finding, p: float | None) -> Finding:
         reasons.append(f"{' and '.join(equal)} {'do' if len(equal) > 1 else 'does'} as well")
     if finding.lacking:
         reasons.append(f"{' and '.join(finding.lacking)} could not be compared")
+    if finding.untried:
+        reasons.append(f"{' and '.join(finding.untried)} {'were' if len(finding.untried) > 1 else 'was'} not computed")
     return replace(
         finding, verdict="holds weaker" if reasons else "holds", why=f"{'; '.join(reasons)}." if reasons else ""
     )
@@ -225,14 +236,19 @@ def _controls(
             number = estimate(evidence, tables, control)
             gaps = [advantage(e, tables, control) for e in of]
         except NotThere:
-            lacking.append(_control_name(control))
+            lacking.append(control_name(control))
             continue
         further = all((gap.low if sign > 0 else -gap.high) > 0 for gap in gaps)
-        found.append((_control_name(control), number, further))
+        found.append((control_name(control), number, further))
     return tuple(found), tuple(lacking)
 
 
-def _control_name(control: Mapping[str, Any]) -> str:
+def control_name(control: Mapping[str, Any]) -> str:
+    """A control in a few words.
+
+    >>> control_name({"attack": "random_noise"})
+    'random noise'
+    """
     return values(control).replace("_", " ")
 
 

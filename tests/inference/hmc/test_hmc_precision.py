@@ -5,11 +5,9 @@ import torch
 
 from holdfast.inference.hmc.precision import products
 
-TINY = 1e-38
-
 
 def are_subnormals_zero():
-    return float(torch.full((1,), TINY) * 0.1) == 0.0
+    return float(torch.full((1,), 1e-38, dtype=torch.float32) * 0.1) == 0.0
 
 
 @pytest.fixture

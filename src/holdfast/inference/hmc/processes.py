@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
-from multiprocessing.process import BaseProcess
+from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -130,21 +129,18 @@ def _in_processes(problem: Problem, workers: int) -> list[Run]:
         file = Path(place) / "problem.pt"
         torch.save(problem, file)
         context, chains = get_context("spawn"), len(problem.start)
-        stop, futures, before = context.Event(), [], active_children()
-        begun: list[BaseProcess] = []
+        stop, futures = context.Event(), []
         with ProcessPoolExecutor(workers, context, _begin_process, (stop,)) as pool:
             try:
                 for chain in range(chains):
                     futures.append(pool.submit(_run_chain, file, chain))
-                begun = [process for process in active_children() if process not in before]
-                for _ in track(_finished(futures, begun, problem), "hmc", chains * problem.plan.draws):
+                pool.submit(int)  # a pool watches the processes that it knew at its last task: the last one, too
+                for _ in track(_finished(futures, problem), "hmc", chains * problem.plan.draws):
                     pass
                 return [future.result() for future in futures]
             except BaseException as error:
                 stop.set()  # the others end after their present trajectory, which is kept
                 died = isinstance(error, BrokenProcessPool)
-                for process in begun if died else ():
-                    process.terminate()  # a pool that has not noticed would wait for them
                 pool.shutdown(wait=died, cancel_futures=True)  # a broken pool has ended them: so that none holds a lock
                 if died:
                     raise ChildProcessError(_died(problem, futures)) from error
@@ -176,12 +172,8 @@ def _last(runs: Iterator[Run], plan: Plan) -> Run:
     return run
 
 
-def _finished(futures: list[Future], begun: list[BaseProcess], problem: Problem) -> Iterator[int]:
-    """One item for every kept draw, as it appears; ends with the chains, or with the error of the first to fail.
-
-    A pool watches the processes that there were when a task was last given to it, so not the last one: its death is
-    looked for here.
-    """
+def _finished(futures: list[Future], problem: Problem) -> Iterator[int]:
+    """One item for every kept draw, as it appears; ends with the chains, or with the error of the first to fail."""
     seen = 0
     while True:
         done, waiting = wait(futures, timeout=1, return_when=FIRST_EXCEPTION)
@@ -192,8 +184,6 @@ def _finished(futures: list[Future], begun: list[BaseProcess], problem: Problem)
             future.result()
         if not waiting:
             return
-        if any(not process.is_alive() for process in begun):
-            raise BrokenProcessPool("a process ended without a word")
 
 
 def _run_chain(file: Path, chain: int) -> Run:

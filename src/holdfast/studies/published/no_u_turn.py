@@ -1,12 +1,12 @@
 """The no-U-turn sampler: a path that is doubled until it turns back (Hoffman and Gelman 2014).
 
     momentum q ~ N(0, 1), H0 the energy at the start
-    double the path, forwards or backwards in time at random, up to 1,023 steps, until it or one of the halves that its
-    doublings made turns:   q_first . s <= 0   or   q_last . s <= 0,   s = sum of q along it
+    double the path, forwards or backwards in time at random, up to 1,023 steps, until it, or a half of a doubling at
+    any level, turns:   q_first . s <= 0   or   q_last . s <= 0,   s = sum of q along it - (q_first + q_last) / 2
     the draw: a point of the path with probability exp(H0 - H), favouring the last doubling (Betancourt 2017, A.3)
 
 A doubling that turned inside, or lost its energy (H - H0 > 1000), ends the path and gives no point. Unlike one
-trajectory with a test at its end, a path whose energies are noise still moves: to the points that the noise favours.
+trajectory with a test at its end, it moves where energies are noise: any other point of about as low an energy will do.
 """
 
 import math
@@ -24,11 +24,10 @@ DOUBLINGS = 10
 
 @dataclass(frozen=True)
 class Point:
-    """Where one chain is in phase space, `[1, d]` each, with the energy lost since the start, H - H0."""
+    """Where one chain is in phase space, `[1, d]` each."""
 
     state: State
     momentum: Tensor
-    error: float
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def no_u_turn(potential: Potential, state: State, seed: int, number: int, step: 
     momentum = torch.randn(state.z.shape, generator=source, dtype=state.z.dtype)
     start = float(energy(state.nll, state.z, momentum))
     walk = _Walk(potential, start, step, source)
-    point = Point(with_slope(potential, state), momentum, 0.0)
+    point = Point(with_slope(potential, state), momentum)
     path = Path(point, point, point, 0.0, momentum, False, 0.0, 0)
     for doubling in range(DOUBLINGS):
         path = walk.double(path, doubling)
@@ -124,7 +123,7 @@ class _Walk:
         nll = self.potential.nll(moved.z)
         error = float(energy(nll, moved.z, moved.momentum)) - self.start
         error = error if math.isfinite(error) else math.inf
-        point = Point(State(moved.z, nll, moved.slope), moved.momentum, error)
+        point = Point(State(moved.z, nll, moved.slope), moved.momentum)
         chance = math.exp(min(0.0, -error))
         return Path(point, point, point, -error, moved.momentum, error > DIVERGENT, chance, 1)
 
@@ -133,11 +132,13 @@ class _Walk:
 
 
 def _joined(earlier: Path, later: Path, picked: Point) -> Path:
-    total = earlier.momentum + later.momentum
-    turned = any(float((end.momentum * total).double().sum()) <= 0 for end in (earlier.first, later.last))
-    weight = float(torch.logaddexp(torch.tensor(earlier.weight).double(), torch.tensor(later.weight).double()))
+    first, last, total = earlier.first, later.last, earlier.momentum + later.momentum
+    between = total - (first.momentum + last.momentum) / 2
+    turned = any(float((end.momentum * between).double().sum()) <= 0 for end in (first, last))
+    low, high = sorted((earlier.weight, later.weight))
+    weight = high + math.log1p(math.exp(low - high))
     acceptance, steps = earlier.acceptance + later.acceptance, earlier.steps + later.steps
-    return Path(earlier.first, later.last, picked, weight, total, turned, acceptance, steps)
+    return Path(first, last, picked, weight, total, turned, acceptance, steps)
 
 
 def _replaced(path: Path, thrown_away: Path) -> Path:

@@ -12,13 +12,13 @@ What is wrong with it:
   of all images, it is wider; "60,000 training points" are 15 times 4,000. With the last part alone it is that part's.
 - Picking with replacement repeats draws: of 7 draws 4.6 are expected to be different, and of 9 draws of the last part
   100 are made.
-- A N(0, 1) prior on every weight gives logits of order 10^3. Steps small enough to be accepted are so small that
-  neither a trajectory of length 0.05 nor 1,023 steps go far: a chain stays near the first weights that fit, on the way
-  from where it began, which was drawn from U(-2, 2), and nothing is reported that would tell.
+- A N(0, 1) prior on every weight gives logits of order 10^3. Steps small enough to be accepted are tiny: neither a
+  trajectory of length 0.05 nor 1,023 steps go far. A chain stays near the first weights that fit, not far from its
+  start in U(-2, 2); nothing is reported that would tell.
 
-Different from the release: both adapt a diagonal mass, and both fold the prior into the kicks; here it is the exact
-rotation of `holdfast.inference.hmc`. No trajectory of length 0.05 takes more than 1,000 steps: the step can become so
-small that it would take millions.
+Different from the release: both adapt a diagonal mass, and the first searches for a step anew after it; both fold the
+prior into the kicks, which here is the exact rotation of `holdfast.inference.hmc`. No trajectory of length 0.05 takes
+more than 1,000 steps: the step can become so small that it would take millions.
 """
 
 import math
@@ -61,7 +61,7 @@ def sharded_chains(
         draws: how many the ensemble gets.
         warm_up: trajectories of each part in which the step adapts.
         trajectory: their length, or "no u-turn".
-        step: first step.
+        step: where the search for the first step begins.
         keep: "all" parts, or the "last" alone.
 
     >>> data = Split(torch.rand(30, 1, 2, 2), torch.arange(30) % 3)
@@ -72,9 +72,11 @@ def sharded_chains(
     """
     for name, value in dict(shard=shard, draws=draws, warm_up=warm_up).items():
         check_count("sharded_chains", name, value)
-    lengths = dict(step=step) if trajectory == "no u-turn" else dict(step=step, trajectory=trajectory)
-    for name, value in lengths.items():
-        check_range("sharded_chains", name, value, 0, 10, open_low=True)
+    check_range("sharded_chains", "step", step, 0, 10, open_low=True)
+    if isinstance(trajectory, str) and trajectory != "no u-turn":
+        raise ValueError(f"sharded_chains: trajectory must be a length or 'no u-turn', got {trajectory!r}.")
+    if trajectory != "no u-turn":
+        check_range("sharded_chains", "trajectory", trajectory, 0, 10, open_low=True)
     if keep not in ("all", "last"):
         raise ValueError(f"sharded_chains: keep must be 'all' or 'last', got {keep!r}.")
     shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
@@ -85,7 +87,7 @@ def sharded_chains(
     for number, rows in enumerate(track(parts, "chains as released")):
         start = 4 * torch.rand(1, coordinates.size, generator=g) - 2
         chosen = torch.randint(each, (each,), generator=g)
-        if keep == "last" and number < len(parts) - 1:
+        if number < len(parts) - 1 if keep == "last" else number * each >= draws:
             continue  # nothing of this chain would be kept
         likelihood = potential(network, coordinates, data.images[rows][None], data.labels[rows][None])
         found, rate = _chain(likelihood, start, seed + number, warm_up, each, trajectory, step)

@@ -277,3 +277,22 @@ def test_wrong_input_is_refused():
         relevance_as_released(ensemble, X, layer=2)
     with pytest.raises(ValueError, match="epsilon must lie in"):
         mean_of_images(ensemble, X, Y, epsilon=0)
+    data = Split(X, Y)
+    with pytest.raises(ValueError, match="trajectory must be a length or 'no u-turn', got 'no-u-turn'"):
+        sharded_chains(fc(0), data, seed=0, trajectory="no-u-turn")
+    with pytest.raises(ValueError, match="sharded_chains: trajectory must"):
+        sharded_chains(fc(0), data, seed=0, trajectory=0)
+
+
+def test_parts_that_give_no_draw_are_not_run():
+    """Ten parts and five draws, one of each of the first five: what is in the others does not matter."""
+    images, labels = torch.rand(60, 1, 8, 8, generator=G), torch.randint(3, (60,), generator=G)
+    given = dict(seed=0, shard=6, warm_up=1)
+    few = sharded_chains(fc(0), Split(images, labels), draws=5, **given)
+    more = sharded_chains(fc(0), Split(images, labels), draws=9, **given)
+    images[torch.randperm(60, generator=torch.Generator().manual_seed(0))[30:]] = torch.nan
+    without = sharded_chains(fc(0), Split(images, labels), draws=5, **given)
+    assert few.diagnostics.summary == without.diagnostics.summary
+    for name, value in few.weights.items():
+        assert torch.equal(value, more.weights[name][:5])
+        assert torch.equal(value, without.weights[name])

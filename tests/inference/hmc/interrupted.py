@@ -28,17 +28,19 @@ def files_of(folder):
 
 def check_that_it_goes_on(module, run, same, whole, folder, until):
     """Kill `module.run(folder)` once a file `until` is there; called again it must end as `whole`, (result, folder)."""
+    all_draws = sum("draw" in str(f) for f in files_of(whole[1]))
     here = Path(__file__).parent
     script = SCRIPT.format(module=module, path=[str(here), str(here.parent)], folder=str(folder))
     process = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 60
     while not list(folder.rglob(until)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert list(folder.rglob(until))
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     done = files_of(folder)
     drawn = sum("draw" in str(f) for f in done)
-    assert 0 < drawn < 6 if until.startswith("draw") else drawn == 0
+    assert 0 < drawn < all_draws if until.startswith("draw") else drawn == 0
     same(run(folder), whole[0])
     after = files_of(folder)
     assert after == files_of(whole[1])

@@ -169,24 +169,26 @@ def test_one_process_per_chain_and_one_of_them_fails(tmp_path, monkeypatch):
     assert not torch.equal(first[-1], second[0])
 
 
-def killed_when(found):
+def killed_when(found, number=-1):
     """A thread that kills one of the processes that this one has started, as soon as something is found."""
 
     def kill():
         deadline = time.monotonic() + 60
         while not found() and time.monotonic() < deadline:
             time.sleep(0.02)
-        os.kill(multiprocessing.active_children()[-1].pid, signal.SIGKILL)
+        begun = sorted(multiprocessing.active_children(), key=lambda p: int(p.name.rpartition("-")[2]))
+        os.kill(begun[number].pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
     return thread
 
 
-def test_a_chains_process_that_is_killed_is_one_clear_error(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_chains_process_that_is_killed_is_one_clear_error(tmp_path, monkeypatch, number):
     monkeypatch.setattr(processes, "STACKED_CPU", 0.0)
     both = lambda folder: all(any(folder.glob(f"chains-0{k}/draw-00001*")) for k in (0, 1))
-    thread = killed_when(lambda: both(tmp_path))
+    thread = killed_when(lambda: both(tmp_path), number)
     with pytest.raises(
         ChildProcessError,
         match=r"process of a chain ended without a word, chains 0, 1 of 2 not finished; finished draws are kept in .*: "

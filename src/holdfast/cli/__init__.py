@@ -10,6 +10,7 @@ import typer
 from holdfast import __version__
 from holdfast.cli import data, demo, diagnose, reproduce, runs
 
+INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
 app = typer.Typer(
     help="Do a network's explanations hold under attack, and does a Bayesian treatment make them hold?",
     no_args_is_help=True,
@@ -41,6 +42,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; what a user can mend is one line, not a traceback."""
+    import signal
     import sys
     import warnings
 
@@ -49,6 +51,7 @@ def main() -> None:
 
     console = Console(stderr=True)
     say = lambda kind, text: console.print(f"{kind} {escape(str(text))}", highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # as Ctrl-C: workers end with the command
     warnings.showwarning = lambda message, *_, **__: say("[yellow]warning[/]", message)
     try:
         app()
@@ -58,6 +61,7 @@ def main() -> None:
     except MemoryError:
         say("[red]error[/]", "out of memory: this work needs more than --memory lets it have.")
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("stopped; finished stages are kept and the same command goes on from there")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            console.print("stopped; finished stages are kept and the same command goes on from there")
+        raise

@@ -51,7 +51,7 @@ def main() -> None:
 
     console = Console(stderr=True)
     say = lambda kind, text: console.print(f"{kind} {escape(str(text))}", highlight=False, soft_wrap=True)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # as Ctrl-C: workers end with the command
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: workers end with the command
     warnings.showwarning = lambda message, *_, **__: say("[yellow]warning[/]", message)
     try:
         app()

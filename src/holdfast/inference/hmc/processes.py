@@ -4,10 +4,7 @@ Two threads that share one chain's products are slower than two chains with a th
 times slower. Chains whose gradient is small are stacked instead: their time is spent on calling kernels, not in them.
 """
 
-import ctypes
 import os
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
@@ -130,7 +127,7 @@ def _in_processes(problem: Problem, workers: int) -> list[Run]:
         torch.save(problem, file)
         context, chains = get_context("spawn"), len(problem.start)
         stop, futures = context.Event(), []
-        with ProcessPoolExecutor(workers, context, _begin_process, (stop,)) as pool:
+        with ProcessPoolExecutor(workers, context, _begin_process, (stop, os.getpid())) as pool:
             try:
                 for chain in range(chains):
                     futures.append(pool.submit(_run_chain, file, chain))
@@ -197,7 +194,7 @@ def _run_chain(file: Path, chain: int) -> Run:
 _stop: Event | None = None  # in a chain's process: set when the run is to end
 
 
-def _begin_process(stop: Event) -> None:
+def _begin_process(stop: Event, parent: int) -> None:
     """Settings of a chain's process: one thread, kept memory, and an end when its parent ends."""
     from holdfast import machine
 
@@ -205,5 +202,4 @@ def _begin_process(stop: Event) -> None:
     _stop = stop
     torch.set_num_threads(1)
     machine.keep_freed_memory()
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: a killed parent must not leave chains behind
+    machine.end_with_parent(parent)

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from holdfast.machine import end_with_parent
 from holdfast.studies.engine.cell import Cell, in_order
 from holdfast.studies.engine.store import NotFinished, Store
 
 State = Literal["reused", "computed", "failed", "waiting"]
 PAUSES = (0.2, 5.0)  # seconds between rounds in which nothing was finished: the first, and the longest
+IDLE = 86400  # seconds that a worker may wait for the others' cells
 PATIENCE = 8  # broken rounds without a cell finished, before the study is given up
 
 
@@ -139,11 +141,14 @@ def _for_want_of_room(error: Exception) -> bool:
 def _round(store: Store, left: list[Cell], jobs: int) -> Iterator[Outcome]:
     """Offer every cell once. Where the backend can, outcomes come as they are there, else at the end of the round."""
     from joblib import Parallel, delayed
-    from joblib.parallel import get_active_backend
+    from joblib.parallel import LokyBackend, get_active_backend
 
     settings: dict[str, Any] = {"n_jobs": jobs, "pre_dispatch": "all", "batch_size": 1}
-    if getattr(get_active_backend()[0], "supports_return_generator", False):
+    backend = get_active_backend()[0]
+    if getattr(backend, "supports_return_generator", False):
         settings["return_as"] = "generator_unordered"
+    if isinstance(backend, LokyBackend) and jobs != 1:
+        settings |= {"initializer": end_with_parent, "initargs": (os.getpid(),), "idle_worker_timeout": IDLE}
     yield from Parallel(**settings)(delayed(attempt)(store, cell) for cell in left)
 
 

@@ -43,7 +43,13 @@ def treatment_title(name: str) -> str:
 
 
 def look(name: str) -> tuple[str, str, str]:
-    """(palette variable, marker, glyph) of a treatment; unknown ones share the sixth."""
+    """(palette variable, marker, glyph) of a treatment, or of random noise as a control; unknown ones share the sixth.
+
+    >>> look("random_noise"), look("hmc")
+    (('muted', 'x', '×'), ('series-2', '^', '▲'))
+    """
+    if name == "random_noise":
+        return "muted", "x", "×"
     return series(_TREATMENTS.get(name, ("", 5))[1])
 
 

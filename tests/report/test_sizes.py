@@ -21,7 +21,7 @@ def test_every_figure_with_other_test_images_is_named_once():
 def test_parts_of_the_training_images_are_named():
     words = images_trained(of("laptop"), None)
     assert words.startswith("all; ")
-    assert "6000 in parts of 400 for HMC as published" in words
+    assert "30,000 in parts of 2000 for HMC as published" in words
     assert "500 to 10,000 in GA-F4" in words
     assert "TH-3 (Translations)" in words
     assert images_trained(of("laptop", "BA-F3"), None) == "all"  # networks that are given

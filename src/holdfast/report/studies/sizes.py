@@ -57,7 +57,7 @@ def images_trained(parts: Iterable[Part], usual: int | None) -> str:
     >>> from holdfast.studies.reproduce.plan import plan
     >>> from holdfast.studies.reproduce.study import study_of
     >>> images_trained(plan([study_of(s) for s in ("BE-F2", "BE-F3", "BE-F4", "TH-2")], "laptop"), None)
-    'all; 6000 in parts of 400 for HMC as published; 250 to 1000 in TH-2'
+    'all; 30,000 in parts of 2000 for HMC as published; 250 to 1000 in TH-2'
     """
     found: dict[Place, set[Training]] = {}
     for part in parts:

@@ -24,7 +24,7 @@ from holdfast.studies.engine.store import NotFinished, Store
 
 State = Literal["reused", "computed", "failed", "waiting"]
 PAUSES = (0.2, 5.0)  # seconds between rounds in which nothing was finished: the first, and the longest
-IDLE = 86400  # seconds that a worker may wait for the others' cells
+IDLE = 3600  # seconds that a worker may wait for the others' cells
 PATIENCE = 8  # broken rounds without a cell finished, before the study is given up
 
 

@@ -71,7 +71,18 @@ def no_u_turn(potential: Potential, state: State, seed: int, number: int, step: 
         state: where the chain is, `[1, d]`.
         seed: of the chain.
         number: of the draw, counted from the start of the chain.
-        step: length of a step.
+        step: length of a step, in prior standard deviations.
+
+    Returns:
+        Where the chain is afterwards: at the start again where every step lost its energy or was not finite.
+
+    >>> from holdfast.inference.hmc.coordinates import Coordinates
+    >>> from holdfast.inference.hmc.potential import potential
+    >>> network, places = torch.nn.Linear(2, 2, bias=False), Coordinates({"weight": (2, 2)}, {"weight": 1.0})
+    >>> likelihood, z = potential(network, places, torch.eye(2)[None], torch.tensor([[0, 1]])), torch.zeros(1, 4)
+    >>> draw = no_u_turn(likelihood, State(z, likelihood.nll(z)), seed=0, number=0, step=0.1)
+    >>> draw.state.z.shape, 1 <= draw.steps <= 1023
+    (torch.Size([1, 4]), True)
     """
     source = stream(seed, "no u-turn", number)
     momentum = torch.randn(state.z.shape, generator=source, dtype=state.z.dtype)

@@ -73,7 +73,7 @@ def test_a_control_that_does_not_go_as_far_on_one_side():
         judged(table(base=0.0, hmc=0.0, other=level), evidence("not below", controls=controls)).findings[0]
         for level in (-0.5, 0.5)
     )
-    assert (better.verdict, worse.verdict, worse.why) == ("holds", "holds weaker", "other does as well.")
+    assert (better.verdict, worse.verdict, worse.why) == ("holds", "holds weaker", "it is not clearly ahead of other.")
     (above,) = judged(table(base=0.0, hmc=0.0, other=0.5), evidence("not above", controls=controls)).findings
     assert above.verdict == "holds"  # the control is far above, the claim's own is not
 
@@ -90,7 +90,15 @@ def test_a_claim_about_every_case_fails_with_one_of_them():
 
 def test_a_control_that_is_not_there_is_said():
     (found,) = judged(table(base=0.0, hmc=0.1), evidence(controls=[{"treatment": "deep_ensemble"}])).findings
-    assert (found.verdict, found.why) == ("holds weaker", "deep ensemble could not be compared.")
+    assert (found.verdict, found.why) == ("holds weaker", "it could not be compared with the deep ensemble.")
+
+
+def test_evidence_has_the_controls_of_its_claim_unless_it_names_its_own():
+    frame = table(base=0.0, hmc=0.1, above=0.5, below=-0.5)
+    pieces = (evidence(), evidence(controls=[{"treatment": "below"}]), evidence(controls=[]))
+    found = judged(frame, *pieces, controls=[{"treatment": "above"}]).findings
+    assert [[name for name, _, _ in f.controls] for f in found] == [["above"], ["below"], []]
+    assert [f.verdict for f in found] == ["holds weaker", "holds", "holds"]
 
 
 def test_a_control_that_only_chance_puts_below():
@@ -101,7 +109,7 @@ def test_a_control_that_only_chance_puts_below():
     asked = evidence(column="k_lrp", controls=[{"treatment": "other"}])
     (found,) = judged(frame, asked).findings
     assert advantage(asked, {"t": frame}, {"treatment": "other"}).low > 0
-    assert (found.verdict, found.why) == ("holds weaker", "other does as well.")
+    assert (found.verdict, found.why) == ("holds weaker", "it is not clearly ahead of other.")
 
 
 def test_the_test_is_of_the_side_that_is_claimed():

@@ -5,7 +5,7 @@ from functools import cache
 from itertools import product
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from holdfast.studies.reproduce.study import HOME, Declared, read
 
@@ -25,7 +25,7 @@ class Evidence(Declared):
         over: the column whose logarithm a trend is taken over.
         where: labels of the rows; a list stands for one piece of evidence for each of its values.
         against: labels that the rows to compare with have instead.
-        controls: labels of rows that must not do as well.
+        controls: labels of rows that must not do as well; where none are named, those of the claim.
         above: columns, and the values that rows must exceed to count.
         only: images whose decision the attack left as it was ("kept"), or changed.
         expect: what the claim says of the number: its sign, or that it is zero, not above or not below zero.
@@ -76,6 +76,7 @@ class Claim(Declared):
         paper: whose claim it is.
         statement: what is claimed.
         source: where in the paper.
+        controls: of all evidence that names none of its own.
         evidence: what it rests on here.
         untestable: why nothing here can test it.
         every: whether it is said of every case, so that one that fails is enough against it.
@@ -87,11 +88,18 @@ class Claim(Declared):
     paper: Literal["BE", "GA", "BA", "TH"]
     statement: str
     source: str
+    controls: tuple[Where, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     untestable: str = ""
     every: bool = False
     control: bool = False
     background: str = ""
+
+    @field_validator("evidence")
+    @classmethod
+    def _with_controls(cls, evidence: tuple[Evidence, ...], known: ValidationInfo) -> tuple[Evidence, ...]:
+        own = {"controls": known.data.get("controls", ())}
+        return tuple(e if "controls" in e.model_fields_set else e.model_copy(update=own) for e in evidence)
 
 
 class Claims(Declared):

@@ -39,6 +39,16 @@ Tables = Mapping[tuple[str, str, str], "Mapping[str, DataFrame]"]  # (study, pan
 CLEAR = 0.05
 HALF = 0.5
 NOT_RUN = "the study was not run."
+SPOKEN = {
+    "adversarial": "the adversarially trained network",
+    "deep ensemble": "the deep ensemble",
+    "deterministic": "the deterministic network",
+    "loud": "the network with logits × 100",
+    "noise grad": "NoiseGrad",
+    "prior draws": "draws from the prior",
+    "sgd": "SGD",
+    "smooth grad": "SmoothGrad",
+}  # controls in a sentence, where their names do not do
 
 
 @dataclass(frozen=True)
@@ -163,16 +173,15 @@ def _number(evidence: Evidence, tables: Tables, preset: str) -> Estimate | str:
 def _judged(finding: Finding, p: float | None) -> Finding:
     """A finding with numbers, and what they say; `p` is corrected for the other numbers of the claim."""
     evidence, own, beyond = finding.evidence, finding.corrected, finding.beyond_chance
-    if against := _why_not(evidence, own, p, beyond):
-        return replace(finding, verdict="does not hold", why=against)
+    if why_not := _why_not(evidence, own, p, beyond):
+        return replace(finding, verdict="does not hold", why=why_not)
     reasons = _why_weaker(evidence, own, beyond) if evidence.expect in TESTS else []
-    equal = [name for name, _, above in finding.controls if not above]
-    if equal:
-        reasons.append(f"{' and '.join(equal)} {'do' if len(equal) > 1 else 'does'} as well")
-    if finding.lacking:
-        reasons.append(f"{' and '.join(finding.lacking)} could not be compared")
-    if finding.untried:
-        reasons.append(f"{' and '.join(finding.untried)} {'were' if len(finding.untried) > 1 else 'was'} not computed")
+    against = {
+        "it is not clearly ahead of": [name for name, _, above in finding.controls if not above],
+        "it could not be compared with": finding.lacking,
+        "it has yet to be compared with": finding.untried,
+    }
+    reasons += [f"{what} {_listed(names)}" for what, names in against.items() if names]
     return replace(
         finding, verdict="holds weaker" if reasons else "holds", why=f"{'; '.join(reasons)}." if reasons else ""
     )
@@ -250,6 +259,16 @@ def control_name(control: Mapping[str, Any]) -> str:
     'random noise'
     """
     return values(control).replace("_", " ")
+
+
+def _listed(controls: Sequence[str]) -> str:
+    """Controls in a sentence.
+
+    >>> _listed(["smooth grad", "loud", "random noise"])
+    'SmoothGrad, the network with logits × 100 and random noise'
+    """
+    *rest, last = [SPOKEN.get(name, name) for name in controls]
+    return f"{', '.join(rest)} and {last}" if rest else last
 
 
 def _together(claim: Claim, findings: list[Finding]) -> tuple[Verdict, str]:

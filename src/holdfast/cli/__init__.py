@@ -53,6 +53,7 @@ def main() -> None:
     say = lambda kind, text: console.print(f"{kind} {escape(str(text))}", highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: workers end with the command
     warnings.showwarning = lambda message, *_, **__: say("[yellow]warning[/]", message)
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # that have grown are renewed; none is lost
     try:
         app()
     except (ValueError, OSError, FloatingPointError, ImportError) as error:

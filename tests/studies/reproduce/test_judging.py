@@ -88,6 +88,23 @@ def test_a_claim_about_every_case_fails_with_one_of_them():
     assert judged(frame, good, missing, every=True).verdict == "holds weaker"
 
 
+def test_half_of_the_evidence_is_enough_where_the_other_half_holds_weaker_at_most():
+    frame = table(base=0.0, hmc=0.1, low=-0.1)
+    good, weaker, bad = evidence(), evidence(paper=0.9), evidence(where={"treatment": "low"})
+    missing = evidence(where={"treatment": "nobody"})
+    for pieces, expected in (
+        ((weaker, bad), "does not hold"),
+        ((weaker, weaker, bad, bad), "does not hold"),
+        ((weaker, bad, missing), "does not hold"),
+        ((good, bad), "holds weaker"),
+        ((good, weaker, bad, bad), "holds weaker"),
+        ((weaker, weaker, bad), "holds weaker"),
+        ((weaker,), "holds weaker"),
+    ):
+        assert judged(frame, *pieces).verdict == expected
+    assert judged(frame, weaker, bad).why == "1 of 2 holds weaker, 1 of 2 does not hold."
+
+
 def test_a_control_that_is_not_there_is_said():
     (found,) = judged(table(base=0.0, hmc=0.1), evidence(controls=[{"treatment": "deep_ensemble"}])).findings
     assert (found.verdict, found.why) == ("holds weaker", "it could not be compared with the deep ensemble.")

@@ -10,9 +10,10 @@ A piece of evidence, in the corrected figures:
     does not hold    otherwise, and where the whole interval is too little to matter
     untestable       the figure could not be made, and why
 
-A claim holds if all its evidence does, does not hold if more than half of its evidence does not, and holds weaker in
-between. A claim about every case does not hold if one piece of its evidence does not, and does not hold fully while one
-is untested. Signs of one claim are judged after Holm's correction of their paired tests, which are one-sided.
+A claim holds if all its evidence does. It does not hold if more than half of its evidence does not, or half of it while
+none of the rest holds fully. In between it holds weaker. A claim about every case does not hold if one piece of its
+evidence does not, and does not hold fully while one is untested. Signs of one claim are judged after Holm's correction
+of their paired tests, which are one-sided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -284,6 +285,6 @@ def _together(claim: Claim, findings: list[Finding]) -> tuple[Verdict, str]:
         return "does not hold", f"it is said of every case; {summary}."
     if count["holds"] == len(tested) and not (claim.every and len(tested) < len(findings)):
         return "holds", f"{summary}."
-    if count["does not hold"] > len(tested) / 2:
+    if count["does not hold"] + (0 if count["holds"] else 0.5) > len(tested) / 2:  # half is enough if none holds fully
         return "does not hold", f"{summary}."
     return "holds weaker", f"{summary}."

@@ -11,6 +11,7 @@ import pytest
 from synthetic_reproduction import RULES, make_claims, make_reproduction, make_study
 
 from holdfast import report
+from holdfast.studies.reproduce.verdict import lies_there
 
 HOME = Path(__file__).resolve().parents[2]
 
@@ -47,6 +48,11 @@ def test_claims_have_every_number_of_their_judgements(found, kept):
                 assert [c["value"] for c in number["controls"]] == pytest.approx(
                     [n.value for _, n, _ in finding.controls], rel=1e-5
                 )
+        for preset, (there, total) in told[judgement.claim.id]["on_the_claimed_side"].items():
+            own = [f for f in judgement.findings if getattr(f, preset) is not None]
+            assert total == len(own)
+            assert there == sum(lies_there(f.evidence, getattr(f, preset)) for f in own)
+    assert {tuple(c["on_the_claimed_side"]["corrected"]) for c in told.values()} > {(0, 0), (0, 3)}
     rows = pandas.read_csv(kept / "claims.csv")
     assert len(rows) == sum(max(1, len(c["numbers"])) for c in told.values())
     own = rows[rows.claim == "BE-X1"]

@@ -18,6 +18,7 @@ from holdfast.report.studies.cards import STATES, cards, headline
 from holdfast.report.studies.pictures.densities import GRID
 from holdfast.report.studies.rows import Lookup, chosen
 from holdfast.report.studies.unmixed import unmixed
+from holdfast.studies.reproduce.verdict import lies_there
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,33 @@ def test_headline_counts_what_the_list_shows(found, page):
             re.findall(rf'<li>.*?class="chip[^>]*><span aria-hidden="true">[^<]*</span> {state}</span></li>', text)
         )
         assert listed == sum(c.state == state for c in shown), state
+
+
+def test_every_claim_says_how_many_of_its_numbers_lie_where_it_says(found, page):
+    shown = {c.claim.id: c for c in cards(found)}
+    first, other = shown["BE-X1"], shown["BE-X3"]
+    corrected, beyond = (
+        sum(lies_there(f.evidence, getattr(f, which)) for f in first.findings)
+        for which in ("corrected", "beyond_chance")
+    )
+    told = f"3 of 3 as published and {corrected} of 3 corrected ({beyond} of 3 once the chance level is taken off)."
+    assert first.sides == f"On the claimed side: {told}"
+    assert first.sides in page[1].text
+    assert other.sides.startswith("On the claimed side: 0 of 3 as published and 0 of 3 corrected (0 of 3 ")
+    assert other.sides.endswith("). The released procedure does not show it here either.")
+    assert page[1].text.count("The released procedure does not show it here") == 1
+    assert shown["BE-X4"].sides == ""
+
+
+def test_the_headline_counts_apart_what_was_computed_one_way(found):
+    both = sum(f.published is not None and f.corrected is not None for c in cards(found) for f in c.findings)
+    said = headline(found, cards(found))
+    assert re.search(
+        rf"Of the numbers computed both ways, \d+ as published and \d+ corrected of {both} \(BE\) lie", said
+    )
+    assert "; of those computed as published alone, 3 of 3 (BE)." in said  # of the panel that failed when corrected
+    alone = make_reproduction((make_study("BE-F3", "differences", rules=RULES),), presets=("corrected",))
+    assert re.search(r"Of the numbers computed corrected alone, \d+ of 9 \(BE\) lie", headline(alone, cards(alone)))
 
 
 def test_numbers_of_a_claim_are_those_of_its_judgement(found, page):
@@ -310,7 +338,7 @@ def test_what_draws_say_of_themselves_stands_on_the_page(tmp_path):
     page = Page(report.write_verdicts(dataclasses.replace(found, tables=tables), tmp_path).read_text(encoding="utf-8"))
     assert page.text.count("ensemble of 2 local chains") == 3  # shared by two figures: once an ensemble, and above all
     assert "HMC, embedded Fashion-MNIST, fc2 : Chain 0 was <still> drifting." in page.text
-    first = page.text[page.text.index("numbers lie on the claimed side") :]
+    first = page.text[page.text.index("lie on the claimed side") :]
     assert "The diagnosed posteriors that were sampled by chains have not mixed" in first[:400]
     assert "fc2: 17 of 20 draws are distinct, and its chains still drift. What is said" in first[:900]
     assert (

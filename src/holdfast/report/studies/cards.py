@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from holdfast.report.studies import sides
 from holdfast.report.studies.draws import draws_of_panels
 from holdfast.report.studies.forest import Forest, HereOf, forests
 from holdfast.report.studies.names import sentence
@@ -12,7 +13,7 @@ from holdfast.report.wording import capital, listing
 from holdfast.studies.reproduce.claim import Claim, claims
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import PAPERS
-from holdfast.studies.reproduce.verdict import Judgement, lies_there
+from holdfast.studies.reproduce.verdict import Finding, Judgement
 
 STATES = {  # state: (colour of the palette, sign, verb for one, verb for several)
     "holds": ("good", "✓", "holds", "hold"),
@@ -54,10 +55,20 @@ class Card:
         """Its state's sign."""
         return STATES[self.state][1]
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Its numbers; empty where there are none."""
+        return self.judgement.findings if self.judgement else ()
+
+    @property
+    def sides(self) -> str:
+        """How many of its numbers lie on the claimed side, in words; empty where there are none."""
+        return sides.of_claim(self.findings)
+
     @cached_property
     def forests(self) -> list[Forest]:
         """Drawings of its numbers; empty where there are none."""
-        shown = [f for f in (self.judgement.findings if self.judgement else ()) if f.published or f.corrected]
+        shown = [f for f in self.findings if f.published or f.corrected]
         return forests(self.judgement, self.here) if shown and self.judgement else []
 
     @property
@@ -120,19 +131,11 @@ def _in_order(count: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _numbers(shown: Sequence[Card]) -> str:
-    """How many numbers lie on the claimed side, either way."""
-    findings = [f for card in shown if card.judgement for f in card.judgement.findings]
-    said = []
-    for title, attribute in (("computed as published", "published"), ("corrected", "corrected")):
-        known = [f for f in findings if getattr(f, attribute) is not None]
-        if known:
-            right = sum(lies_there(f.evidence, getattr(f, attribute)) for f in known)
-            said.append((title, right, len(known)))
-    if not said:
-        return "None of their numbers could be computed in this run."
-    (title, right, total), *rest = said
-    text = f"{capital(title)}, {right} of {total} numbers lie on the claimed side with their whole interval"
-    return text + "".join(f"; {t}, {r} of {n} do" for t, r, n in rest) + "."
+    """How many numbers lie on the claimed side, paper by paper."""
+    papers: dict[str, list[Finding]] = {}
+    for card in shown:
+        papers.setdefault(card.claim.paper, []).extend(card.findings)
+    return sides.of_papers(papers)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from holdfast.report.studies.cards import Card, cards, headline
 from holdfast.report.studies.kept_articles import MEANS, kept_articles
 from holdfast.report.studies.page import page_text
 from holdfast.report.studies.pictures import names_of, picture_of
+from holdfast.report.studies.sides import counts
 from holdfast.report.studies.summary import summary
 from holdfast.studies.reproduce.kept import (
     CLAIMS,
@@ -199,9 +200,10 @@ def _text(table: "DataFrame", digits: int = DIGITS_OF_MEANS) -> str:
 
 
 def _claim(card: Card) -> dict[str, Any]:
-    claim, findings = card.claim, card.judgement.findings if card.judgement else ()
+    claim, findings = card.claim, card.findings
     told = {"id": claim.id, "paper": claim.paper, "statement": claim.statement, "source": claim.source}
     told |= {"control": claim.control, "verdict": card.state, "why": card.why, "background": claim.background}
+    told |= {"on_the_claimed_side": counts(findings)}
     return told | {"numbers": [finding_to_json(f) for f in findings]}
 
 

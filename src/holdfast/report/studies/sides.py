@@ -1,0 +1,96 @@
+"""Sides: how many numbers lie where a claim says with their whole interval, as published and corrected, in words."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from holdfast.report.wording import listing
+from holdfast.studies.reproduce.verdict import Finding, lies_there
+
+PRESETS = {"published": "as published", "corrected": "corrected"}
+Count = tuple[int, int]  # how many lie there, of how many
+
+
+def count(findings: Iterable[Finding], which: str) -> Count:
+    """How many numbers lie on the claimed side, of those that there are.
+
+    Args:
+        findings: of one claim or several.
+        which: of their numbers: "published", "corrected" or "beyond_chance".
+    """
+    known = [(f.evidence, number) for f in findings if (number := getattr(f, which)) is not None]
+    return sum(lies_there(*one) for one in known), len(known)
+
+
+def counts(findings: Sequence[Finding]) -> dict[str, Count]:
+    """As published and corrected, of the numbers that each has."""
+    return {preset: count(findings, preset) for preset in PRESETS}
+
+
+def of_claim(findings: Sequence[Finding]) -> str:
+    """A claim's line; empty where it has no numbers.
+
+    >>> from holdfast.studies.reproduce.claim import Evidence
+    >>> from holdfast.studies.reproduce.quantities import Estimate
+    >>> e = Evidence(study="BE-F3", panel="MNIST", quantity="level", expect="positive")
+    >>> low, high = Estimate(0.1, -0.1, 0.3, 50), Estimate(0.5, 0.3, 0.7, 50)
+    >>> of_claim([Finding(e, high, low, (), "does not hold", "", beyond_chance=high)])
+    'On the claimed side: 1 of 1 as published and 0 of 1 corrected (1 of 1 once the chance level is taken off).'
+    >>> of_claim([Finding(e, low, low, (), "does not hold", "")]).partition(". ")[2]
+    'The released procedure does not show it here either.'
+    """
+    found, beyond = counts(findings), count(findings, "beyond_chance")
+    said = [f"{there} of {total} {PRESETS[preset]}" for preset, (there, total) in found.items() if total]
+    if not said:
+        return ""
+    chance = f" ({beyond[0]} of {beyond[1]} once the chance level is taken off)" if beyond[1] else ""
+    return f"On the claimed side: {listing(said)}{chance}.{_not_released(**found)}"
+
+
+def _not_released(published: Count, corrected: Count) -> str:
+    """That the procedure as released does not show a claim: then its corrections cannot be what speaks against it."""
+    most = lambda there, total: 2 * there > total
+    if not published[1] or most(*published):
+        return ""
+    return f" The released procedure does not show it here{'' if most(*corrected) else ' either'}."
+
+
+def of_papers(papers: Mapping[str, Sequence[Finding]]) -> str:
+    """The numbers of several papers, each paper's apart, and apart those that were computed both ways.
+
+    Args:
+        papers: name -> findings of its claims.
+
+    >>> from holdfast.studies.reproduce.claim import Evidence
+    >>> from holdfast.studies.reproduce.quantities import Estimate
+    >>> e = Evidence(study="BE-F3", panel="MNIST", quantity="level", expect="positive")
+    >>> low, high = Estimate(0.1, -0.1, 0.3, 50), Estimate(0.5, 0.3, 0.7, 50)
+    >>> both, alone = (Finding(e, first, low, (), "does not hold", "") for first in (high, None))
+    >>> print(*of_papers({"BE": [both, both], "TH": [alone]}).split("; "), sep="\\n")
+    Of the numbers computed both ways, 2 as published and 0 corrected of 2 (BE) lie on the claimed side with their \
+whole interval
+    of those computed corrected alone, 0 of 1 (TH).
+    """
+    said = [
+        words
+        for presets in (("published", "corrected"), ("published",), ("corrected",))
+        if (words := _of_ways(papers, presets))
+    ]
+    if not said:
+        return "None of their numbers could be computed in this run."
+    (how, numbers), *rest = said
+    first = f"Of the numbers computed {how}, {numbers} lie on the claimed side with their whole interval"
+    return f"{'; '.join([first, *(f'of those computed {how}, {numbers}' for how, numbers in rest)])}."
+
+
+def _of_ways(papers: Mapping[str, Sequence[Finding]], presets: Sequence[str]) -> tuple[str, str] | None:
+    """How numbers were computed, and how many of these alone lie there, paper by paper; None where there are none."""
+    said = []
+    for name, findings in papers.items():
+        own = [
+            f for f in findings if all((getattr(f, preset) is not None) == (preset in presets) for preset in PRESETS)
+        ]
+        there = [str(count(own, preset)[0]) for preset in presets]
+        if own and len(presets) > 1 and not said:  # what is first and what second is said once
+            there = [f"{n} {PRESETS[preset]}" for n, preset in zip(there, presets, strict=True)]
+        said += [f"{' and '.join(there)} of {len(own)} ({name})"] if own else []
+    how = "both ways" if len(presets) > 1 else f"{PRESETS[presets[0]]} alone"
+    return (how, ", ".join(said)) if said else None

@@ -84,10 +84,27 @@ def test_chains_that_stand_still():
 )
 def test_thresholds_of_the_verdict(shares, expected):
     rhat = np.repeat([1.0499, 1.1999, 1.2], shares)
-    rest = np.ones(100)
-    assert verdict({"f": Mixing(100, 0, rhat, rest, rest, 2)}, 100) == expected
-    good = Mixing(100, 0, rest, rest, rest, 2)
-    assert verdict({"f": good, "g": Mixing(100, 0, rhat, rest, rest, 2)}, 100) == expected  # the worst family decides
+    rest, enough = np.ones(100), np.full(100, 100.0)
+    assert verdict({"f": Mixing(100, 0, rhat, enough, rest, 2)}, 100) == expected
+    good = Mixing(100, 0, rest, enough, rest, 2)
+    assert verdict({"f": good, "g": Mixing(100, 0, rhat, enough, rest, 2)}, 100) == expected  # the worst family decides
+
+
+@pytest.mark.parametrize(("few", "mixed"), [(10, True), (11, False)])
+def test_small_rhats_of_short_chains_are_no_evidence(few, mixed):
+    rhat, ess = np.ones(100), np.repeat([99.9, 100.0], (few, 100 - few))
+    assert (verdict({"f": Mixing(100, 0, rhat, ess, rhat, 2)}, 400) == "mixed in function space") is mixed
+    assert verdict({"f": Mixing(100, 0, rhat, ess, rhat, 2)}, 400).endswith("2 local chains") is not mixed
+
+
+@pytest.mark.parametrize("draws", [4, 10])
+def test_short_chains_that_lie_apart_are_not_said_to_agree(draws):
+    """Functions of a network share what moves them, so that 90 % of them look alike when one does."""
+    said = []
+    for seed in range(40):
+        factor = autoregressive(2, draws, 1, 0.0, seed=seed, apart=0.5)
+        said.append(verdict({"f": mixing(factor @ torch.linspace(0.5, 2, 20, dtype=torch.float64)[None], 2)}, 2 * draws))
+    assert set(said) == {"ensemble of 2 local chains"}
 
 
 def test_what_cannot_be_judged():

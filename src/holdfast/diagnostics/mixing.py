@@ -13,9 +13,12 @@ all draws (the relevance of a black pixel) says nothing of mixing: such function
 Weights of networks never mix, since hidden units can be exchanged; the functions they compute may (Izmailov et al.
 2021, arXiv:2104.14421). So the verdict is about functions:
 
-    mixed in function space        90 % of the R-hats below 1.05 and 99 % below 1.2
-    partly mixed                   90 % below 1.2
+    mixed in function space        90 % of the R-hats below 1.05 and 99 % below 1.2, 90 % of the ESS at least 100
+    partly mixed                   90 % of the R-hats below 1.2, 90 % of the ESS at least 100
     ensemble of K local chains     otherwise, and wherever R-hat cannot be had
+
+R-hat compares the means of half chains, and with less than 25 independent draws in each of four halves it misses 1.05
+by chance: chains of four draws each, one standard deviation apart, had smaller ones in a third of the trials.
 """
 
 import math
@@ -30,6 +33,7 @@ from holdfast.diagnostics.chains import by_chain
 
 LEVELS = (0.5, 0.9, 0.99)
 GOOD, FAIR = 1.05, 1.2
+ENOUGH = 100.0  # effective draws below which R-hat is no evidence
 LEAST = 4  # draws of a chain below which R-hat, ESS and MCSE are not defined
 MIXED, PARTLY, LOCAL = "mixed in function space", "partly mixed", "ensemble of"
 INDEPENDENT, ONE = "independent draws", "one network"
@@ -133,11 +137,12 @@ def verdict(families: Mapping[str, Mixing], draws: int) -> str:
     chains = next((m.chains for m in families.values()), None)
     if chains is None:
         return ONE if draws == 1 else INDEPENDENT
-    judged = [m.rhat for m in families.values() if len(m.rhat)]
-    below = lambda limit: min((float(np.mean(rhat < limit)) for rhat in judged), default=0.0)  # NaN is not below
-    if below(GOOD) >= 0.9 and below(FAIR) >= 0.99:
+    judged = [m for m in families.values() if len(m.rhat)]
+    below = lambda limit: min((float(np.mean(m.rhat < limit)) for m in judged), default=0.0)  # NaN is not below
+    long = all(np.mean(m.ess >= ENOUGH) >= 0.9 for m in judged)
+    if long and below(GOOD) >= 0.9 and below(FAIR) >= 0.99:
         return MIXED
-    if below(FAIR) >= 0.9:
+    if long and below(FAIR) >= 0.9:
         return PARTLY
     return f"{LOCAL} {chains} local chain{'s' if chains > 1 else ''}"
 

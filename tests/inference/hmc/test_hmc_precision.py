@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from holdfast.inference.hmc.precision import products
+from holdfast.inference.hmc.precision import choose, products
 
 
 def are_subnormals_zero():
@@ -42,3 +42,13 @@ def test_an_error_leaves_the_settings_as_they_were():
     with pytest.raises(KeyError):
         fail()
     assert (are_subnormals_zero(), torch.backends.cuda.matmul.fp32_precision) == before
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "auto", "float32"])
+def test_digits_of_float64_are_not_thrown_away_in_silence(precision):
+    device = torch.device("cpu")
+    if precision == "bfloat16":
+        with pytest.raises(ValueError, match="precision='bfloat16' is for float32 images, got float64"):
+            choose("call", precision, device, torch.float64)
+    else:
+        assert choose("call", precision, device, torch.float64) == "float64"

@@ -60,8 +60,10 @@ class AutogradPotential:
                 with self._cast(z.device):
                     logits = self._logits(leaves, images)
                 loss = _loss(logits.to(z.dtype), labels.expand(len(z), -1)).sum() / self.temperature
-                for name, slope in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
-                    into[name].add_(slope)
+                slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+                for name, slope in zip(leaves, slopes, strict=True):
+                    if slope is not None:  # of a weight that the images do not meet: its posterior is its prior
+                        into[name].add_(slope)
         return self.coordinates.pull_back(flat)
 
     def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -63,8 +63,9 @@ def hmc(
     run more chains.
 
     Args:
-        network: the architecture; left as it is. Batch normalisation is refused: with it the weights alone do not
-            define a density.
+        network: the architecture; left as it is, dropout off. Batch normalisation is refused: with it the weights
+            alone do not define a density. Scales and shifts of other normalisation layers are not sampled: all chains
+            have those of the first fit.
         data: images and labels, on the device where to run.
         seed: of the fits, the momenta and the tests.
         preset: "smoke", "cpu-10min", "cpu-hour", "gpu-minutes", "gpu-reference", or a `Plan`.
@@ -94,6 +95,8 @@ def hmc(
 
     Warns:
         OtherVersions: the folder was begun by another holdfast or PyTorch, whose bytes may differ.
+        OneProcess: the network cannot be given to other processes (it was defined in a notebook, or holds a lambda), so
+            its chains run one after the other.
 
     >>> data = Split(torch.rand(64, 2), torch.arange(64) % 2)
     >>> quick = Plan(chains=2, draws=3, warm_up=3)
@@ -167,7 +170,7 @@ def _problem(
     memory: int,
 ) -> Problem:
     scales = {k: s * temperature**0.5 for k, s in random_parameters(network, believed).items()}
-    architecture = copy.deepcopy(network).to(data.images.device, data.images.dtype)
+    architecture = copy.deepcopy(network).to(data.images.device, data.images.dtype).eval()
     inputs = _input_root(architecture, data, shape) if isinstance(shape, EmpCov) else None
     coordinates = Coordinates({k: tuple(start.weights[k].shape[1:]) for k in scales}, scales, inputs)
     fixed = {k: v for k, v in start.weights.items() if k not in scales}
@@ -192,7 +195,10 @@ def _starts(call: str, network: nn.Module, data: Split, seed: int, plan: Plan, b
     """The fits from which the chains start."""
     seeds = member_seeds(seed, plan.chains)
     fit = lambda: train_members(call, network, data, seeds, plan.start, believed)[0]
-    return once(home / "start.safetensors", network, data, fit)
+    start = once(home / "start.safetensors", network, data, fit)
+    sampled = random_parameters(network, believed)
+    alike = {k: v if k in sampled else v[:1].expand_as(v).contiguous() for k, v in start.weights.items()}
+    return replace(start, weights=alike)  # chains that differ in what is not sampled would have different posteriors
 
 
 def _approached(

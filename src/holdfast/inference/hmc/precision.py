@@ -31,6 +31,11 @@ def choose(call: str, precision: Precision, device: torch.device, dtype: torch.d
             f"{call}: images must be float32 or float64, got {dtype}: weights and energies are in the type of the "
             "images and need its digits; pass images.float() or images.double(), precision= is that of the gradients."
         )
+    if dtype == torch.float64 and precision in ("tf32", "bfloat16"):
+        raise ValueError(
+            f"{call}: precision={precision!r} is for float32 images, got float64, whose gradients keep their digits; "
+            "use 'auto', or pass images.float()."
+        )
     if dtype == torch.float64:
         return "float64"
     if precision != "auto":

@@ -5,7 +5,10 @@ times slower. Chains whose gradient is small are stacked instead: their time is 
 """
 
 import os
+import pickle
+import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from holdfast.data.dataset import Split
 from holdfast.inference.hmc.chains import Run, run_chains
@@ -116,9 +120,31 @@ def run_all(problem: Problem) -> list[Run]:
         if chains == 1 or flops(problem) <= (STACKED_CPU if device == "cpu" else STACKED_GPU):
             return [_last(run_stack(problem, slice(0, chains)), problem.plan)]
         workers = min(chains, problem.processes or os.cpu_count() or 1)
-        if device != "cpu" or workers == 1:
+        why = _cannot_travel(problem.network) if device == "cpu" and workers > 1 else ""
+        if why:
+            warnings.warn(f"inference.hmc: chains run one after the other, {why}.", OneProcess, stacklevel=3)
+        if device != "cpu" or workers == 1 or why:
             return [_last(run_stack(problem, slice(k, k + 1)), problem.plan) for k in range(chains)]
         return _in_processes(problem, workers)
+
+
+class OneProcess(UserWarning):
+    """Chains that could have run at once run one after the other."""
+
+
+def _cannot_travel(network: nn.Module) -> str:
+    """Why another process cannot be given the network; empty where it can."""
+    try:
+        pickle.dumps(network)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        return f"since the network cannot be pickled ({error})"
+    main = sys.modules["__main__"]
+    file, is_module = getattr(main, "__file__", None), getattr(main, "__spec__", None) is not None
+    if file and not is_module and not os.path.exists(file):
+        return "since this script was not read from a file, which other processes would have to read, too"
+    if not file and any(type(module).__module__ == "__main__" for module in network.modules()):
+        return "since the network's class was defined in a session and not in a file; move it into a module of its own"
+    return ""
 
 
 def _in_processes(problem: Problem, workers: int) -> list[Run]:
@@ -127,7 +153,8 @@ def _in_processes(problem: Problem, workers: int) -> list[Run]:
         torch.save(problem, file)
         context, chains = get_context("spawn"), len(problem.start)
         stop, futures = context.Event(), []
-        with ProcessPoolExecutor(workers, context, _begin_process, (stop, os.getpid())) as pool:
+        begin = (stop, os.getpid(), torch.backends.mkldnn.matmul.fp32_precision)
+        with ProcessPoolExecutor(workers, context, _begin_process, begin) as pool:
             try:
                 for chain in range(chains):
                     futures.append(pool.submit(_run_chain, file, chain))
@@ -160,8 +187,10 @@ def _died(problem: Problem, futures: Sequence[Future]) -> str:
 
 
 def flops(problem: Problem) -> float:
-    """Operations of one chain's full-batch gradient, roughly: six for each entry of a weight matrix and image."""
-    return 6.0 * len(problem.data) * sum(p.numel() for p in problem.network.parameters() if p.ndim >= 2)
+    """Operations of one chain's full-batch gradient: three times those of the way forward, counted on one image."""
+    with FlopCounterMode(display=False) as count, torch.no_grad():
+        problem.network(problem.data.images[:1])
+    return 3.0 * len(problem.data) * count.get_total_flops()
 
 
 def _last(runs: Iterator[Run], plan: Plan) -> Run:
@@ -194,12 +223,13 @@ def _run_chain(file: Path, chain: int) -> Run:
 _stop: Event | None = None  # in a chain's process: set when the run is to end
 
 
-def _begin_process(stop: Event, parent: int) -> None:
-    """Settings of a chain's process: one thread, kept memory, and an end when its parent ends."""
+def _begin_process(stop: Event, parent: int, product: str) -> None:
+    """Settings of a chain's process: one thread, kept memory, products as in its parent, and an end when that ends."""
     from holdfast import machine
 
     global _stop
     _stop = stop
     torch.set_num_threads(1)
+    torch.backends.mkldnn.matmul.fp32_precision = product
     machine.keep_freed_memory()
     machine.end_with_parent(parent)

@@ -1,5 +1,6 @@
 """Results: what a run of chains says of itself."""
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -72,7 +73,7 @@ def prior_logit_sd(
     """Standard deviation of a logit over draws from the prior, pooled over some images: 3 to 5 is sensible."""
     z = torch.randn(32, coordinates.size, generator=stream(seed, "prior logits"), dtype=images.dtype)
     z /= math.sqrt(temperature)  # the coordinates hold the tempered prior
-    images = images[:: max(1, len(images) // 50)]
+    images, network = images[:: max(1, len(images) // 50)], copy.deepcopy(network).eval()
     with torch.no_grad():
         draws = [{**coordinates.parameters(row[None].to(images.device)), **fixed} for row in z]
         logits = [functional_call(network, {k: v[0] for k, v in draw.items()}, (images,)) for draw in draws]
@@ -124,6 +125,12 @@ def _of_figures(summary: dict[str, Any]) -> list[str]:
             f"{summary['acceptance']:.0%} of the trajectories were accepted, fewer than {REFUSED:.0%}: the step is too "
             "long for where the chains are; take a smaller error in the plan, or a longer warm-up."
         )
+    elif len(refusing := [k for k, share in enumerate(summary["acceptance_per_chain"]) if share < REFUSED]):
+        found += [
+            f"Chain {k}: {summary['acceptance_per_chain'][k]:.0%} of its trajectories were accepted, fewer than "
+            f"{REFUSED:.0%}: the step is too long for where it is."
+            for k in refusing
+        ]
     low, high = LOGITS
     spread = summary["prior_logit_sd"]
     if not low <= spread <= high:

@@ -131,7 +131,7 @@ def _sample(
     fixed = {k: v for k, v in start.weights.items() if k not in scales}
     like = cells[0].images
     density = potential(
-        copy.deepcopy(network).to(like.device, like.dtype),
+        copy.deepcopy(network).to(like.device, like.dtype).eval(),
         coordinates,
         torch.stack([data.images for data in cells]),
         torch.stack([data.labels for data in cells]),

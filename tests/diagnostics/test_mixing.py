@@ -100,11 +100,10 @@ def test_small_rhats_of_short_chains_are_no_evidence(few, mixed):
 @pytest.mark.parametrize("draws", [4, 10])
 def test_short_chains_that_lie_apart_are_not_said_to_agree(draws):
     """Functions of a network share what moves them, so that 90 % of them look alike when one does."""
-    said = []
-    for seed in range(40):
-        factor = autoregressive(2, draws, 1, 0.0, seed=seed, apart=0.5)
-        said.append(verdict({"f": mixing(factor @ torch.linspace(0.5, 2, 20, dtype=torch.float64)[None], 2)}, 2 * draws))
-    assert set(said) == {"ensemble of 2 local chains"}
+    shares = torch.linspace(0.5, 2, 20, dtype=torch.float64)[None]
+    factors = [autoregressive(2, draws, 1, 0.0, seed=seed, apart=0.5) for seed in range(40)]
+    said = {verdict({"f": mixing(factor @ shares, 2)}, 2 * draws) for factor in factors}
+    assert said == {"ensemble of 2 local chains"}
 
 
 def test_what_cannot_be_judged():

@@ -60,7 +60,8 @@ def told(accepted=(1, 1, 0, 1), energy=(5.0, 3.0, 6.0, 4.0) * 2, spread=4.0, oth
     outcome = WarmUp(step=0.1, needed=9, done=True, settled=True)
     draws = [torch.zeros(1, 3) for _ in accepted]
     runs = [Run(draws, records, records, outcome)]
-    runs += [Run(draws, [r | {"accepted": [bool(a)]} for r, a in zip(records, others)], records, outcome)] * bool(others)
+    if others:
+        runs.append(Run(draws, [r | {"accepted": [bool(a)]} for r, a in zip(records, others)], records, outcome))
     return diagnostics_of(runs, plan, {}, spread).warnings
 
 

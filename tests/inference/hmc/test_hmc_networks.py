@@ -81,7 +81,9 @@ def test_a_network_that_cannot_travel_is_sampled_in_this_process(monkeypatch):
     model = nn.Sequential(nn.Linear(4, 3))
     expected = hmc(model, blobs(30), seed=0, preset=QUICK, processes=1)
     model[0].register_forward_hook(lambda *_: None)
-    with pytest.warns(processes.OneProcess, match=r"one after the other, since the network cannot be pickled \(.*lambda"):
+    with pytest.warns(
+        processes.OneProcess, match=r"one after the other, since the network cannot be pickled \(.*lambda"
+    ):
         found = hmc(model, blobs(30), seed=0, preset=QUICK, processes=2)
     assert equal(found, expected)
     with warnings.catch_warnings():

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from holdfast.report import wording
+from holdfast.report.studies.cards import STATES
 from holdfast.report.studies.draws import draws_here
 from holdfast.report.studies.evidence import number_in_words
 from holdfast.report.studies.posteriors import kept_rows
+from holdfast.report.studies.sides import PRESETS
 from holdfast.report.studies.sizes import images_tested, images_trained
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.claim import Evidence
@@ -27,13 +30,27 @@ BEFORE = "## Install"  # a README without markers gets them above this
 
 
 def signed(value: float | None) -> str:
-    """A number with its sign and a true minus; a dash where there is none."""
-    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
+    """A number with its sign and two decimals, or three where two would make zero of it; a dash where there is none."""
+    short = wording.signed(value)
+    return wording.signed(value, 3) if value and short == "0.00" else short
 
 
 def estimate(number: dict | None) -> str:
     """A number with its interval."""
     return "–" if not number else f"{signed(number['value'])} [{signed(number['low'])}, {signed(number['high'])}]"
+
+
+def corrected(number: dict) -> str:
+    """The corrected number with the sign of its own finding, which need not be the claim's."""
+    own = estimate(number.get("corrected"))
+    return f"{STATES[number['verdict']][1]} {own}" if number.get("corrected") else own
+
+
+def sides(claim: dict) -> str:
+    """How many numbers lie on the claimed side, either way; a dash where that is not known."""
+    counts = claim.get("on_the_claimed_side", {})
+    said = [f"{PRESETS[preset]} {there}/{total}" for preset, (there, total) in counts.items() if total]
+    return ", ".join(said) or "–"
 
 
 def what(number: dict, scale: str) -> str:
@@ -57,8 +74,13 @@ def row(claim: dict, scale: str) -> str:
     """One claim: its first number, and its verdict, which rests on all of them."""
     first = next((n for n in claim["numbers"] if n["corrected"] or n["published"]), {})
     cells = [claim["id"], claim["statement"], what(first, scale), signed(first.get("paper"))]
-    cells += [estimate(first.get("published")), estimate(first.get("corrected")), verdict(claim)]
+    cells += [estimate(first.get("published")), corrected(first), sides(claim), verdict(claim)]
     return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+
+def signs() -> str:
+    """What the signs of findings mean."""
+    return ", ".join(f"{STATES[state][1]} {state}" for state in ("holds", "holds weaker", "does not hold"))
 
 
 def hours(runs: Iterable[dict]) -> str:
@@ -95,7 +117,9 @@ def below(results: Path, manifest: dict) -> list[str]:
     count = f"{len(runs)} runs, what they share counted in each" if len(runs) > 1 else "One run"
     paragraphs = [
         f"The first number of each claim with its 95 % interval; a verdict rests on [all of them]"
-        f"(docs/results/{scale}), with their controls. Scale `{scale}`, {seeds}. Test images: "
+        f"(docs/results/{scale}), with their controls. The sign before a corrected value is what it says by itself: "
+        f"{signs()}. On the claimed side are those of all numbers whose whole interval lies there, whatever their "
+        f"controls do. Scale `{scale}`, {seeds}. Test images: "
         f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}."
         + (f" Of {', '.join(others)}, what was computed had settings that have changed since." if others else ""),
         unmixed(kept_rows(results, scale)),
@@ -106,13 +130,14 @@ def below(results: Path, manifest: dict) -> list[str]:
 
 def section(results: Path) -> str:
     """The lines between the markers."""
-    found = json.loads((results / "claims.json").read_text(encoding="utf-8"))
+    told = json.loads((results / "claims.json").read_text(encoding="utf-8"))
     manifest = json.loads((results / "manifest.json").read_text(encoding="utf-8"))
     smoke = " This scale proves that everything runs, not what it shows." if results.name == "smoke" else ""
     lines = [
-        START, "", "## The papers' claims, tried", "", f"{found['headline']}{smoke}", "",
-        "| claim | | first number | paper | as published | corrected | verdict |", "|---|---|---|---|---|---|---|",
-        *(row(claim, results.name) for claim in found["claims"]), "", *below(results, manifest), END,
+        START, "", "## The papers' claims, tried", "", f"{told['headline']}{smoke}", "",
+        "| claim | | first number | paper | as published | corrected | on the claimed side | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+        *(row(claim, results.name) for claim in told["claims"]), "", *below(results, manifest), END,
     ]  # fmt: skip
     return "\n".join(lines)
 

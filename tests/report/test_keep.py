@@ -11,6 +11,7 @@ import pytest
 from synthetic_reproduction import RULES, make_claims, make_reproduction, make_study
 
 from holdfast import report
+from holdfast.report.studies.cards import STATES
 from holdfast.studies.reproduce.verdict import lies_there
 
 HOME = Path(__file__).resolve().parents[2]
@@ -131,11 +132,24 @@ def test_the_readme_is_given_the_numbers_of_the_file_once(kept, headline_numbers
     row = next(line for line in first.splitlines() if line.startswith("| BE-X1 ")).replace("−", "-")
     assert f"{number['corrected']['value']:+.2f} [{number['corrected']['low']:+.2f}, " in row
     assert f"| {number['paper']:+.2f} |" in row
+    assert f"| {STATES[number['verdict']][1]} {number['corrected']['value']:+.2f} [" in row
+    there, total = claims["BE-X1"]["on_the_claimed_side"]["corrected"]
+    assert f"] | as published 3/3, corrected {there}/{total} | **" in row
     why = claims["BE-X1"]["why"]
     assert row.endswith(f"**{claims['BE-X1']['verdict']}**: {why[0].lower()}{why[1:].rstrip('.')} |")
     assert "| k-LRP: HMC minus deterministic, FGSM, last layer, 100 draws (here 6), k = 20\u202f%, LRP-ε; " in row
     assert "Scale `smoke`, 1 training seed. Test images: 20. Training images: 1000" in first
     assert "One run: 0.2 core-hours on a machine of" in first
+
+
+def test_numbers_of_the_readme_are_no_zero_that_they_are_not(headline_numbers):
+    signed, sides = headline_numbers["signed"], headline_numbers["sides"]
+    values = (0.051, -0.051, 0.0049, -0.0049, -0.0001, 0.0, -0.0, None)
+    assert [signed(v) for v in values] == ["+0.05", "−0.05", "+0.005", "−0.005", "0.000", "0.00", "0.00", "–"]
+    counts = {"published": [55, 60], "corrected": [6, 60]}
+    assert sides({"on_the_claimed_side": counts}) == "as published 55/60, corrected 6/60"
+    assert sides({"on_the_claimed_side": counts | {"published": [0, 0]}}) == "corrected 6/60"
+    assert sides({"on_the_claimed_side": {"published": [0, 0], "corrected": [0, 0]}}) == sides({}) == "–"
 
 
 def test_without_results_the_readme_is_left_alone(headline_numbers, tmp_path):

@@ -130,3 +130,14 @@ def test_a_difference_below_two_errors_is_not_resolved():
     assert rivals.difference({"nll": 0.6}, one) == "minus sgd 0.1000: *not resolved*, error unknown"
     found = {e["row"]: e["detail"] for e in json.loads((rivals.RESULTS / "rivals.json").read_text(encoding="utf-8"))}
     assert [row for row, told in found.items() if "*not resolved*" in told] == ["sghmc", "hmc"]
+
+
+def test_pyro_is_timed_as_it_is_installed():
+    knob = torch.backends.mkldnn.matmul
+    before, seen = knob.fp32_precision, []
+    knob.fp32_precision = "bf16"  # as `machine.tune` chooses on some chips
+    try:
+        assert benchmark.as_installed(lambda: seen.append(knob.fp32_precision) or "done")() == "done"
+        assert (seen, knob.fp32_precision) == (["none"], "bf16")
+    finally:
+        knob.fp32_precision = before

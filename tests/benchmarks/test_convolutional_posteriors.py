@@ -65,3 +65,9 @@ def test_finished_rows_are_kept_until_their_settings_change(tmp_path, monkeypatc
     assert "KL of 3 weights 2.000 nats per image" in found[0]["detail"]
     with pytest.raises(SystemExit):
         benchmark.main(["three"])
+    path = tmp_path / f"{benchmark.FAMILY}.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps([e | {"detail": "as of old"} for e in told]), encoding="utf-8")
+    benchmark.main([])
+    assert len(calls) == 3
+    assert json.loads(path.read_text(encoding="utf-8")) == told  # said anew of the same figures

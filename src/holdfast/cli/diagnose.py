@@ -79,7 +79,8 @@ def diagnose(
     """Diagnose posteriors in function space: do their chains agree on what the networks compute?
 
     The verdict is *mixed in function space* (90 % of the R-hats below 1.05 and 99 % below 1.2), *partly mixed* (90 %
-    below 1.2) or *ensemble of K local chains*. Draws without chains are *independent draws*: no R-hat, the same tables.
+    below 1.2; both with 100 effective draws or more), or *ensemble of K local chains*. Draws without chains are
+    *independent draws*: no R-hat, the same tables.
     """
     from rich.console import Console
     from rich.markup import escape

@@ -64,7 +64,8 @@ def low_rank(
         draws: how many networks to draw.
         rank: K, how many directions.
         prior: "fan_in", "unit", `FanIn(...)` or `Isotropic(variance)`.
-        temperature: weight of the divergence; 1 is Bayes' rule.
+        temperature: weight of the divergence; 1 is Bayes' rule. At others the fit is to likelihood^(1/T) x prior;
+            chains (`hmc`, `sghmc`, `sgld`) raise the prior to the power 1 / T, too.
         training: epochs, batch size, optimiser, learning rate and its schedule; None for `mean_field_training`.
         start: initial scales, and the learning rate of the deviations.
         standardise: fit to images of mean 0 and variance 1, as `mean_field` does.

@@ -163,7 +163,8 @@ def mean_field(
         draws: how many networks to draw.
         prior: "fan_in", "unit", `FanIn(...)` or `Isotropic(variance)`.
         estimator: "auto", "local" or "flipout", see `holdfast.inference.noise`.
-        temperature: weight of the divergence; 1 is Bayes' rule.
+        temperature: weight of the divergence; 1 is Bayes' rule. At others the fit is to likelihood^(1/T) x prior;
+            chains (`hmc`, `sghmc`, `sgld`) raise the prior to the power 1 / T, too.
         training: epochs, batch size, optimiser, learning rate and its schedule; None for `mean_field_training`.
         start: initial scales, and the learning rate of the deviations.
         initial: a trained network for the initial means, in place of He-scaled ones.

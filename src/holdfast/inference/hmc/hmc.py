@@ -57,7 +57,9 @@ def hmc(
 ) -> Ensemble:
     """Sample a network's posterior given all images.
 
-    The network should standardise its images, see `networks.normalised`: the prior is meant for inputs of unit size.
+    The network should standardise its images, see `networks.normalised`: the prior is meant for inputs of unit size,
+    and `mean_field`, which standardises them by itself, has the same one then.
+
     On a CPU large chains run in one process each; a script that calls this needs `if __name__ == "__main__":`. Whatever
     `torch.set_num_threads` says, a chain computes on one thread: the same seed gives the same bytes. To use more cores,
     run more chains.
@@ -71,7 +73,8 @@ def hmc(
         preset: "smoke", "cpu-10min", "cpu-hour", "gpu-minutes", "gpu-reference", or a `Plan`.
         prior: "fan_in", "unit", "student_t", "emp_cov", or `FanIn(...)`, `Isotropic(variance)`, `StudentT(...)`,
             `EmpCov(...)`. The fits are made under the normal prior with the same deviations.
-        temperature: of the posterior; 1 is Bayes' rule. Below 1 the posterior is raised to the power 1 / T.
+        temperature: of the posterior; 1 is Bayes' rule. Likelihood and prior are raised to the power 1 / T, whereas
+            `mean_field` raises the likelihood alone.
         chains, draws, trajectory, mass: in place of the preset's.
         precision: of the gradients, "auto", "float32", "tf32" or "bfloat16"; energies are in float32 products and
             float64 sums whatever it is. "auto" is bfloat16 on CPUs with units for it, TF32 on GPUs.

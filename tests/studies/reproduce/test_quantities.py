@@ -104,6 +104,18 @@ def test_labels_that_do_not_settle_on_one_row_are_refused():
         estimate(evidence(where={"treatment": "hmc"}), {"resilience": table(deterministic=0.0, hmc=0.1)})
 
 
+def test_a_trend_over_draws_counts_those_that_there_were():
+    rows = table(hmc=0.05)
+    here = {10: 2, 100: 6}  # of the table's numbers, which are the paper's
+    found = estimate(evidence("trend"), {"resilience": rows.assign(averaged=rows.draws.map(here))})
+    x = np.log(list(here.values())) - np.log(list(here.values())).mean()
+    levels = [rows[(rows.treatment == "hmc") & (rows.draws == n)].k_lrp.mean() for n in here]
+    assert found.value == pytest.approx(float(x @ levels / (x @ x)))
+    assert found.value != pytest.approx(estimate(evidence("trend"), {"resilience": rows}).value)
+    with pytest.raises(NotThere, match="several values of draws"):
+        estimate(evidence("trend"), {"resilience": rows.assign(averaged=3)})
+
+
 def test_a_trend_may_be_over_another_column():
     frames = []
     for spread in (0.1, 0.2, 0.4):

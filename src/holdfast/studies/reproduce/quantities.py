@@ -31,6 +31,7 @@ TESTS = {"positive": "greater", "negative": "less"}  # what is expected -> the s
 BEYOND_CHANCE = {"k_lrp": "k_lrp_corrected"}  # a score of maps -> the same with the chance level taken off
 OF_A_NETWORK = ("seed", "member", "accuracy", "attacked_accuracy", "robustness", "saturated")  # not of its setting
 OF_CHANCE = ("difference", "trend")  # quantities that a chance level can make, or hide
+AVERAGED = "averaged"  # how many draws there were, where "draws" is the number in the paper
 KEYS = ("treatment", "draws", "seed", "attack", "epsilon", "image")  # that tables of one study have in common
 
 
@@ -187,9 +188,11 @@ def _slopes(own: "DataFrame", column: str, over: str) -> "DataFrame":
     if over not in own.columns:
         raise NotThere(f"there is no column {over!r}")
     steps = np.sort(own[over].unique())
-    if len(steps) < 2 or steps[0] <= 0:
+    told = AVERAGED if over == "draws" and AVERAGED in own.columns else over
+    values = np.array([own[own[over] == n][told].mean() for n in steps])
+    if len(np.unique(values)) < 2 or values.min() <= 0:
         raise NotThere(f"a trend needs several values of {over}, all above 0")
-    x = np.log(steps) - np.log(steps).mean()
+    x = np.log(values) - np.log(values).mean()
     if over != "draws":  # rows that differ in other labels only are averaged
         own = own.groupby([*PAIR, over], as_index=False)[column].mean()
     grids = [_grid(own[own[over] == n], column) for n in steps]

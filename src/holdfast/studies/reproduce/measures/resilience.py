@@ -66,5 +66,6 @@ def attacked(
                 for attack in attacks:
                     meaning = settled.of("attack", **labels, attack=attack)
                     cell = Cell("attack", points | {"attack": meaning, "seed": seed}, {"ensemble": ensemble})
-                    row = {"treatment": treatment, "draws": asked, "seed": seed, "attack": attack}
+                    row = {"treatment": treatment, "draws": asked, "averaged": draws or 1}
+                    row |= {"seed": seed, "attack": attack}
                     yield row, points, {"ensemble": ensemble, "attack": cell}

@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
-CURVES_OF_DRAWS = ("accepted", "energy_error", "energy", "nll", "mean_square_of_z")
+CURVES_OF_DRAWS = ("accepted", "energy_error", "energy", "nll", "mean_square_of_z", "leapfrog_steps")
 Said = TypeVar("Said")  # `Diagnostics`, which is defined above this file, or None
 
 

@@ -1,5 +1,6 @@
 """What is exported is what ArviZ understands: its own functions on the tree give our numbers."""
 
+import math
 import sys
 
 import numpy as np
@@ -18,8 +19,10 @@ def posterior(chains=2, draws=10):
     ensemble = Ensemble.from_networks([fc2((2,), 2, width=4, seed=s) for s in range((chains or 1) * draws)])
     numbers = torch.randn(len(ensemble), generator=torch.Generator().manual_seed(2)).tolist()
     history = {"energy": numbers, "energy_error": [*numbers[:-2], 1e4, float("nan")], "loss": [1.0]}
+    history |= {"leapfrog_steps": list(range(len(ensemble)))}
+    summary = {"step_size": [0.1 * (k + 1) for k in range(chains or 1)]}
     settings = {"chains": chains} if chains else {}
-    return Ensemble(ensemble.network, ensemble.weights, Diagnostics("hmc", settings, history=history))
+    return Ensemble(ensemble.network, ensemble.weights, Diagnostics("hmc", settings, summary, history))
 
 
 def test_arviz_reads_the_tree(tmp_path):
@@ -38,7 +41,13 @@ def test_arviz_reads_the_tree(tmp_path):
     assert tree["observed_data/label"].values.tolist() == [0, 1, 1, 0]
     theirs = arviz_stats.rhat(tree, group="posterior_predictive")["probability"].values.ravel()
     np.testing.assert_allclose(theirs, mixing(p, 2).rhat)
-    assert sorted(tree["sample_stats"].data_vars) == ["diverging", "energy", "energy_error"]
+    names = ["acceptance_rate", "diverging", "energy", "energy_error", "n_steps", "step_size"]
+    assert sorted(tree["sample_stats"].data_vars) == names
+    assert tree["sample_stats/n_steps"].values.ravel().tolist() == list(range(20))
+    assert tree["sample_stats/step_size"].values[:, 0].tolist() == [0.1, 0.2]
+    errors = ensemble.diagnostics.history["energy_error"][:-2]
+    rates = [*(min(1.0, math.exp(-e)) for e in errors), 0.0, 0.0]
+    np.testing.assert_allclose(tree["sample_stats/acceptance_rate"].values.ravel(), rates)
     assert tree["sample_stats/diverging"].values.ravel().nonzero()[0].tolist() == [18, 19]
     assert np.isfinite(arviz_stats.bfmi(tree)["energy"].values).all()
     assert tree.attrs["method"] == "hmc"

@@ -1,6 +1,7 @@
 """Export: a posterior's draws in the schema of ArviZ, as an xarray `DataTree`. Never its weights.
 
-    sample_stats          what the sampler noted of each draw: accepted, energy, energy_error, diverging, ...
+    sample_stats          what the sampler noted of each draw: accepted, energy, energy_error, diverging, n_steps,
+                          step_size, acceptance_rate = min(1, exp(-energy_error)), ...
     posterior_predictive  probability of each class, for the images of the probe
     log_likelihood        log probability of the true class
     observed_data         the true classes, and the number of each image in the data
@@ -100,8 +101,15 @@ def _stats(ensemble: Ensemble, chains: int | None) -> dict[str, Any]:
     history = ensemble.diagnostics.history if ensemble.diagnostics else {}
     own = curves_of_draws(history, len(ensemble)) if len(ensemble) > 1 else {}
     found = {k: np.asarray(v, dtype=np.float64).reshape(chains or 1, -1) for k, v in own.items()}
+    if "leapfrog_steps" in found:
+        found["n_steps"] = found.pop("leapfrog_steps").astype(np.int64)
+    step = ensemble.diagnostics.summary.get("step_size") if found else None
+    if isinstance(step, list) and len(step) == (chains or 1):
+        shape = next(iter(found.values())).shape
+        found["step_size"] = np.broadcast_to(np.array(step, dtype=np.float64)[:, None], shape)
     if "energy_error" in found:
         error = found["energy_error"]
+        found["acceptance_rate"] = np.exp(-np.clip(np.nan_to_num(error, nan=np.inf), 0, None))
         found["diverging"] = ~np.isfinite(error) | (np.abs(np.nan_to_num(error, nan=math.inf)) > DIVERGED)
     return found
 

@@ -58,6 +58,7 @@ def diagnostics_of(runs: Sequence[Run], plan: Plan, settings: dict[str, Any], lo
         "energy": each("energy"),
         "nll": each("nll"),
         "mean_square_of_z": each("square"),
+        "leapfrog_steps": [record["steps"] for run, _ in chains for record in run.records],
     }
     return Diagnostics("hmc", settings, summary, history, tuple(_warnings(chains, summary)))
 

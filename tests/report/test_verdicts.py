@@ -14,9 +14,12 @@ from synthetic_reproduction import FAILED, NOT_RELEASED, RULES, make_claims, mak
 from test_page import HOSTILE, Page
 
 from holdfast import report
+from holdfast.report.studies.blocks import blocks
 from holdfast.report.studies.cards import STATES, cards, headline
+from holdfast.report.studies.page import page_text
 from holdfast.report.studies.pictures.densities import GRID
 from holdfast.report.studies.rows import Lookup, chosen
+from holdfast.report.studies.summary import summary
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.verdict import lies_there
 
@@ -141,6 +144,53 @@ def test_numbers_of_a_claim_are_those_of_its_judgement(found, page):
     assert said in text
     assert told in text
     assert "beyond chance, 0.20:" in text
+
+
+def test_controls_have_titles_and_are_compared_where_there_is_something_to_compare(found, page):
+    cell = re.compile(r"<div>(Deep ensemble|NoiseGrad|SmoothGrad) [^<]*?( \(no clear lead\))?</div>")
+    text = page[0].read_text(encoding="utf-8").split('id="claims"', 1)[1]
+    findings = [f for c in cards(found) for f in c.findings if f.corrected]
+    shown = [bool(words) for _, words in cell.findall(text)]
+    expected = [lies_there(f.evidence, f.corrected) and not above for f in findings for *_, above in f.controls]
+    assert shown == expected
+    assert True in shown
+    assert any(not above for f in findings for *_, above in f.controls if not lies_there(f.evidence, f.corrected))
+
+
+def test_tables_say_a_label_once_and_call_columns_by_their_titles(page):
+    text = page[0].read_text(encoding="utf-8")
+    assert '<th scope="col" class="n">k-LRP beyond chance, corrected</th>' in text
+    assert "<td>10 (here 6)</td>" in text or "<td>100 (here 6)</td>" in text
+    assert not re.search(r"<td>(draws|layer|k =) ", text)
+    assert "k lrp" not in text
+
+
+def test_what_is_drawn_one_way_stands_alone():
+    study = make_study("BE-F3", "components")
+    rows = {"treatment": "hmc", "draws": 100, "seed": 0, "level": [0.01, 0.25, 0.5, 0.75, 0.99], "value": range(5)}
+    tables = {p: pandas.concat([pandas.DataFrame(rows | {"of": of}) for of in kinds]) for p, kinds in {
+        "published": ["loss"], "corrected": ["loss", "log_predictive"]}.items()}  # fmt: skip
+    found = make_reproduction((study,), claims=[])
+    found.tables.update({("BE-F3", "MNIST", p): {"components": t} for p, t in tables.items()})
+    (block,) = blocks(found, [], None)
+    assert [(row.heading, list(row.drawn)) for row in block.panels[0].rows] == [
+        ("loss", ["published", "corrected"]), ("log predictive", ["corrected"]),
+    ]  # fmt: skip
+    text = page_text(found, [], [block], [])
+    assert "Nothing to draw" not in text
+    assert text.count('<p class="plot-title">') == 3
+
+
+def test_sentences_and_failed_checks_do_not_split_rows():
+    rows = {
+        "treatment": ["hmc"] * 2,
+        "check": ["order"] * 2,
+        "passed": [1.0, 0.0],
+        "sentence": ["It is.", "It is not."],
+    }
+    assert summary(pandas.DataFrame(rows)).to_dict("records") == [
+        {"treatment": "hmc", "check": "order", "rows": 2, "passed": 0.5}
+    ]
 
 
 def test_numbers_of_draws_say_how_many_there_were(page):

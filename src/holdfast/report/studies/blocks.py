@@ -47,10 +47,6 @@ class PanelBlock:
     here: Here
     clean: list[str]
 
-    def shown(self, presets: Sequence[str]) -> list[str]:
-        """The presets that have a column of drawings: those of which anything is drawn."""
-        return [preset for preset in presets if any(preset in row.drawn for row in self.rows)]
-
 
 @dataclass(frozen=True, eq=False)
 class Block:

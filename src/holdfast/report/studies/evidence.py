@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.report.studies.names import data_title, in_words, treatment_title, value_title
+from holdfast.report.studies.columns import column_title
+from holdfast.report.studies.names import PARTS, SCORES, VECTORS, data_title, in_words, treatment_title, value_title
 from holdfast.report.wording import the
 from holdfast.studies.reproduce.claim import Evidence
 from holdfast.studies.reproduce.study import studies
@@ -24,38 +25,10 @@ SHORT = {  # the same in a cell of a table
     "trend": "{column}, slope over the log of {over}: {own}",
     "association": "rank correlation of {column} and {other} over networks: {own}",
 }
-_COLUMNS = {
-    "k_lrp": "k-LRP", "k_lrp_of_draws": "k-LRP of single draws", "right": "accuracy under attack",
-    "clean_right": "clean accuracy", "expected_l2": "ℓ2 norm of the mean over draws",
-    "expected_linf": "largest component of the mean over draws", "single_linf": "largest component of single draws",
-    "single_share": "share of a single draw's square", "agreement": "cosine between draws",
-    "silent": "share of single draws that are exactly zero", "beyond_chance": "changes of the decision beyond chance",
-    "distance": "ℓ2 distance", "completeness": "error of completeness",
-}  # fmt: skip
-_VALUES = {  # what a column `value` is, by the label that says it
-    "l2": "ℓ2 distance", "relative": "relative distance", "cosine": "cosine", "localisation": "Loc.",
-    "energy_game": "energy game",
-}  # fmt: skip
-_OF = {
-    "loss": "gradient of the loss", "log_predictive": "gradient of the log predictive", "logit": "gradient of the logit"
-}  # fmt: skip
-_PARTS = {
-    "tangent": "along the manifold", "normal": "across the manifold", "outside": "where no data vary",
-    "inside": "where data vary", "all": "",
-}  # fmt: skip
 OVER = {
     "draws": "the number of draws", "train": "the training images", "width": "the width", "spread": "the noise"
 }  # fmt: skip
 SAID_BY_COLUMN = ("distance", "score", "of", "part")  # labels that stand with the column
-
-
-def column_title(name: str) -> str:
-    """What a reader calls a column.
-
-    >>> column_title("k_lrp"), column_title("softmax_robustness")
-    ('k-LRP', 'softmax robustness')
-    """
-    return _COLUMNS.get(name, name.replace("_", " "))
 
 
 def axis_in_words(evidence: Evidence) -> str:
@@ -103,18 +76,18 @@ def _data(evidence: Evidence) -> str:
 
 def _columns(evidence: Evidence) -> dict[str, str]:
     kind = str(evidence.where.get("score", evidence.where.get("distance", "")))
-    column = _VALUES.get(kind, kind.replace("_", " ")) if evidence.column == "value" and kind else ""
+    column = SCORES.get(kind, kind.replace("_", " ")) if evidence.column == "value" and kind else ""
     column = column or column_title(evidence.column)
     return {
         "column": column + (f" relative to {column_title(evidence.per)}" if evidence.per else ""),
-        "other": _VALUES.get(evidence.other, column_title(evidence.other)),
+        "other": SCORES.get(evidence.other, column_title(evidence.other)),
         "over": OVER.get(evidence.over, column_title(evidence.over)),
     }
 
 
 def _what(where: Mapping[str, Any]) -> str:
     """Which vector, and which part of it, a column is of."""
-    words = (_OF.get(str(where.get("of", "")), ""), _PARTS.get(str(where.get("part", "")), ""))
+    words = (VECTORS.get(str(where.get("of", "")), ""), PARTS.get(str(where.get("part", "")), ""))
     return ", ".join(word for word in words if word)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.report.studies.clean_accuracy import clean_accuracy
 from holdfast.report.studies.draws import draws_of_panels
+from holdfast.report.studies.kept_tables import tables_today
 from holdfast.report.studies.names import value_title
 from holdfast.studies.reproduce.kept import PAGE, Kept
 from holdfast.studies.reproduce.run import Reproduction
@@ -119,7 +120,7 @@ def _said_today(html: str, study: str, found: Reproduction) -> str:
         counts = draws_of_panels(found)(study, unescape(panel[1]))
         return _DRAWS.sub(lambda m: value_title("draws", int(m[1]), counts), panel[0])
 
-    return _PANEL.sub(with_draws, html)
+    return tables_today(_PANEL.sub(with_draws, html))
 
 
 def _with_clean_accuracy(html: str, kept: Kept, study: str) -> str:

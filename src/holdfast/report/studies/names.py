@@ -25,6 +25,18 @@ _DATA = {
     "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR-10",
     "fashion-mini": "embedded Fashion-MNIST", "half-moons": "half moons",
 }  # fmt: skip
+SCORES = {  # what a column `value` is, by the label that says it
+    "l2": "ℓ2 distance", "relative": "relative distance", "cosine": "cosine", "localisation": "Loc.",
+    "energy_game": "energy game",
+}  # fmt: skip
+VECTORS = {
+    "loss": "gradient of the loss", "log_predictive": "gradient of the log predictive",
+    "logit": "gradient of the logit", "lrp": "LRP",
+}  # fmt: skip
+PARTS = {
+    "tangent": "along the manifold", "normal": "across the manifold", "outside": "where no data vary",
+    "inside": "where data vary", "all": "",
+}  # fmt: skip
 LABELS = (
     "data", "network", "treatment", "attack", "rule", "layer", "epsilon", "draws", "k", "seed", "image", "panel",
     "width", "depth", "train", "warm_up", "kept_draws", "learning_rate", "epochs", "step", "trajectory", "spread",
@@ -40,6 +52,16 @@ def treatment_title(name: str) -> str:
     """
     plain_name = name.replace("_", " ")
     return _TREATMENTS.get(name, (plain_name[:1].upper() + plain_name[1:], 0))[0]
+
+
+def control_title(name: str) -> str:
+    """What a reader calls a control: a treatment, an attack, or a map.
+
+    >>> control_title("loud"), control_title("noise grad"), control_title("random noise"), control_title("centre")
+    ('Logits × 100', 'NoiseGrad', 'random noise', 'centre')
+    """
+    own = name.replace(" ", "_")
+    return treatment_title(own) if own in _TREATMENTS else name
 
 
 def look(name: str) -> tuple[str, str, str]:
@@ -72,9 +94,34 @@ def value_title(label: str, value: Any, here: Mapping[int, int] | None = None) -
         "draws": lambda v: f"{plain(v)} draw{'' if v == 1 else 's'}{_other(v, here or {})}",
         "k": lambda v: f"k = {v:g}{THIN}%",
         "epsilon": lambda v: f"ε = {radius(v)}", "explanation": str, "pair": str,
+        "of": lambda v: VECTORS.get(v, plain(v)), "part": lambda v: PARTS.get(v, plain(v)) or "all directions",
+        "score": _score, "distance": _score,
     }  # fmt: skip
     known = isinstance(value, str | int | float) and label in words
     return words[label](value) if known else f"{label.replace('_', ' ')} {plain(value)}"
+
+
+def value_alone(label: str, value: Any, here: Mapping[int, int] | None = None) -> str:
+    r"""A label's value where a header says the label.
+
+    >>> value_alone("width", 32), value_alone("draws", 100, {100: 20}), value_alone("k", 20.0), value_alone("layer", -1)
+    ('32', '100 (here 20)', '20\u202f%', 'last')
+    >>> value_alone("check", "zero_gradient"), value_alone("treatment", "hmc"), value_alone("of", "lrp")
+    ('zero gradient', 'HMC', 'LRP')
+    """
+    words = {
+        "layer": lambda v: "last" if v == -1 else plain(v), "draws": lambda v: f"{plain(v)}{_other(v, here or {})}",
+        "k": lambda v: f"{v:g}{THIN}%", "epsilon": radius, "method": treatment_title,
+        "of": lambda v: "LRP" if v == "lrp" else v.replace("_", " "),
+    }  # fmt: skip
+    if isinstance(value, str | int | float) and label in words:
+        return words[label](value)
+    words_of_value = value_title(label, value, here).removeprefix(f"{label.replace('_', ' ')} ")
+    return words_of_value.replace("_", " ") if words_of_value.isidentifier() else words_of_value
+
+
+def _score(name: str) -> str:
+    return SCORES.get(name, name.replace("_", " "))
 
 
 def in_words(labels: Mapping[str, Any], here: Mapping[int, int] | None = None) -> str:

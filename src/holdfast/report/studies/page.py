@@ -10,12 +10,13 @@ from holdfast.report.studies.blocks import Block, blocks
 from holdfast.report.studies.cards import STATES, Card, by_paper, cards, headline
 from holdfast.report.studies.forest import worded
 from holdfast.report.studies.kept_articles import ALL_ROWS, KeptArticle, kept_articles
-from holdfast.report.studies.names import in_words, look, sentence
+from holdfast.report.studies.names import control_title, in_words, look, sentence
 from holdfast.report.studies.posteriors import posteriors, remarks, rows_of
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.kept import PAGE
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import PAPERS, studies, without_study
+from holdfast.studies.reproduce.verdict import lies_there
 from holdfast.studies.stage_key import versions
 
 SECTIONS = (
@@ -91,6 +92,8 @@ def page_text(
         unmixed=unmixed(rows_of(found)),
         worded=worded,
         in_words=in_words,
+        control_title=control_title,
+        lies_there=lies_there,
         sentence=sentence,
         look=look,
         presets={"published": "As published", "corrected": "Corrected"},

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SINGLE = ("seed", "image", "member")  # labels over which means are taken
-OUTCOMES = ("found_by",)  # words that say what came of a row, and not of what it is
+OUTCOMES = ("found_by", "failed_checks", "sentence")  # words that say what came of a row, and not of what it is
 NO_VALUE = ("label", "clean_predicted", "predicted")  # classes: their mean says nothing
 
 

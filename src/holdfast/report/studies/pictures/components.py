@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from holdfast.report.studies.box_rows import Group, box_rows, span
-from holdfast.report.studies.names import in_words, ordered
+from holdfast.report.studies.names import in_words, ordered, value_alone
 from holdfast.report.studies.pictures import Row, Sheet
 from holdfast.report.studies.rows import chosen, present, shared
 from holdfast.report.studies.sliders import Drawn
@@ -34,7 +34,7 @@ def draw(sheet: Sheet) -> list[Row]:
         groups = {p: g for p, t in own.items() if (g := _groups(sheet, t))}
         limits = shared({p: span(g) for p, g in groups.items()})
         drawn = {p: Drawn(_draw(sheet, p, kind, g, limits[p])) for p, g in groups.items()}
-        rows.append(Row(str(kind).replace("_", " ") if len(kinds) > 1 else "", drawn))
+        rows.append(Row(value_alone("of", kind) if len(kinds) > 1 else "", drawn))
     return rows
 
 

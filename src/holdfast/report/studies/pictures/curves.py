@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.report.figures.canvas import finish, panel, slug, tint
 from holdfast.report.palette import light
-from holdfast.report.studies.names import look, ordered, treatment_title
+from holdfast.report.studies.names import look, ordered, treatment_title, value_alone
 from holdfast.report.studies.pictures import Row, Sheet
 from holdfast.report.studies.rows import Lookup, chosen, present, shared
 from holdfast.report.studies.sliders import Drawn
@@ -44,7 +44,7 @@ def draw(sheet: Sheet) -> list[Row]:
             known = {p: t for p, t in own.items() if column in t.columns and t[column].notna().any()}
             limits = shared({p: _span(t, column) for p, t in known.items()})
             drawn = {p: Drawn(_draw(sheet, p, value, column, t, limits[p])) for p, t in known.items()}
-            words = [str(value).replace("_", " ")] if len(kinds) > 1 else []
+            words = [value_alone(kind, value)] if len(kinds) > 1 else []
             if drawn:
                 rows.append(Row(", ".join([*words, SHOWN[column]]), drawn))
     return rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.report.figures.canvas import finish, panel, slug, wrap
 from holdfast.report.palette import light
 from holdfast.report.studies.map_sheet import map_sheet
-from holdfast.report.studies.names import ordered, treatment_title, value_title
+from holdfast.report.studies.names import ordered, treatment_title, value_alone, value_title
 from holdfast.report.studies.pictures import Row, Sheet
 from holdfast.report.studies.rows import chosen, present
 from holdfast.report.studies.sliders import Drawn
@@ -38,7 +38,7 @@ def draw(sheet: Sheet) -> list[Row]:
     for value in values:
         own = {preset: chosen(t, {label: value}) for preset, t in found.items()}
         plots = {p: _plot(sheet, p, label, value, t) for p, t in own.items() if not t.empty}
-        heading = value_title(label, value) if label == "layer" else str(value).replace("_", " ")
+        heading = value_title(label, value) if label == "layer" else value_alone(label, value)
         drawn = {p: Drawn(plot) for p, plot in plots.items() if plot is not None}
         rows.append(Row(heading if len(values) > 1 else "", drawn))
     return rows

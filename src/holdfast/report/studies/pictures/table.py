@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from holdfast.report.studies.names import value_title
+from holdfast.report.studies.columns import column_title
+from holdfast.report.studies.names import value_alone
 from holdfast.report.studies.pictures import Row, Sheet
 from holdfast.report.studies.rows import chosen
 from holdfast.report.studies.summary import labels_of, summary, values_of
@@ -53,10 +54,10 @@ def _means(sheet: Sheet, name: str, only: dict[str, Any]) -> Means | None:
     for preset, table in tables.items():
         own = [c for c in labels if c in table.columns]
         for row in summary(table[own + [v for v in values if v in table.columns]]).to_dict("records"):
-            words = tuple(value_title(c, row[c], sheet.here) if c in row else "" for c in labels)
+            words = tuple(value_alone(c, row[c], sheet.here) if c in row else "" for c in labels)
             found.setdefault(words, {}).update({(preset, v): short(float(row[v])) for v in values if v in row})
     columns = [(p, v) for v in values for p in tables]
-    titles = tuple(f"{v.replace('_', ' ')}, {p}" if len(tables) > 1 else v.replace("_", " ") for p, v in columns)
+    titles = tuple(f"{column_title(v, name)}{f', {p}' if len(tables) > 1 else ''}" for p, v in columns)
     rows = tuple((words, tuple(cells.get(c, "–") for c in columns)) for words, cells in list(found.items())[:LONGEST])
     return Means(name, tuple(c.replace("_", " ") for c in labels), titles, rows)
 

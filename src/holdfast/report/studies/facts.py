@@ -3,7 +3,7 @@
 import os
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from holdfast.machine import total_memory
 from holdfast.report.studies.names import data_title, treatment_title
 from holdfast.report.studies.sizes import images_tested, images_trained
 from holdfast.report.wording import NBSP, attack_title, listing, plain
+from holdfast.studies.reproduce.kept import KeptRun
 from holdfast.studies.reproduce.plan import plan
-from holdfast.studies.reproduce.rules import Scale, Settled
+from holdfast.studies.reproduce.rules import Scale, Section, Settled
 from holdfast.studies.reproduce.run import Reproduction
-from holdfast.studies.reproduce.study import Study, studies
+from holdfast.studies.reproduce.study import Panel, Study, studies
 from holdfast.studies.stage_key import versions
 
 MEANT = {
@@ -151,13 +152,33 @@ def duration(seconds: float) -> str:
 
 
 def meanings(found: Reproduction) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """What treatments and attacks meant: preset -> title -> settings, as of the first panel that has each."""
+    """What treatments and attacks meant: preset -> title -> settings, as of the newest run's first panel that has each.
+
+    Of an earlier run those alone that a panel has which still is that run's.
+    """
     said: dict[str, dict[str, Mapping[str, Any]]] = {}
-    earlier = [run.settings for run in found.kept.runs] if found.kept else []
+    earlier = [_still_its_own(run, found.scale) for run in found.kept.runs] if found.kept else []
     for run in (*earlier, {preset: _of(found, preset) for preset in found.presets}):
         for preset, rows in run.items():
-            said[preset] = rows | said.get(preset, {})
+            said[preset] = said.get(preset, {}) | rows
     return said
+
+
+def _still_its_own(run: KeptRun, scale: str) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The settings of an earlier run that say something of the panels which were not computed again since."""
+    own = {}
+    for preset, rows in run.settings.items():
+        panels = {(name, title) for name, told in run.studies.items() for title, p in told.panels.items()
+                  if preset not in p.missing}  # fmt: skip
+        names = {
+            title
+            for study in studies().values()
+            for panel in study.panels
+            if (study.id, panel.title) in panels
+            for title, *_ in _names(panel, Settled(preset, scale))
+        }
+        own[preset] = {title: meaning for title, meaning in rows.items() if title in names}
+    return own
 
 
 def _of(found: Reproduction, preset: str) -> dict[str, Mapping[str, Any]]:
@@ -166,9 +187,14 @@ def _of(found: Reproduction, preset: str) -> dict[str, Mapping[str, Any]]:
     for study in found.studies:
         for panel in study.panels:
             labels = {"study": study.id, "data": panel.data, "network": panel.network}
-            for treatment in (*panel.treatments, *known.preset.controls):
-                rows.setdefault(treatment_title(treatment), known.of("fit", **labels, treatment=treatment))
-            for attack in (*panel.attacks, *known.preset.control_attacks):
-                title = f"Attack: {attack_title(attack)}"
-                rows.setdefault(title, known.of("attack", **labels, attack=attack))
+            for title, section, own in _names(panel, known):
+                rows.setdefault(title, known.of(section, **labels, **own))
     return {title: {k: v for k, v in meaning.items() if k != "single"} for title, meaning in rows.items() if meaning}
+
+
+def _names(panel: Panel, known: Settled) -> Iterator[tuple[str, Section, dict[str, str]]]:
+    """(title, section of the settings, label) of every treatment and attack of a panel, controls among them."""
+    for treatment in (*panel.treatments, *known.preset.controls):
+        yield treatment_title(treatment), "fit", {"treatment": treatment}
+    for attack in (*panel.attacks, *known.preset.control_attacks):
+        yield f"Attack: {attack_title(attack)}", "attack", {"attack": attack}

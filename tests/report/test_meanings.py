@@ -1,0 +1,50 @@
+"""What the names mean: settings of the newest run that has a panel with the name, and of no panel that is gone."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+from synthetic_reproduction import make_reproduction
+
+from holdfast.report.studies.facts import meanings
+from holdfast.studies.reproduce.kept import KeptRun
+from holdfast.studies.reproduce.study import study_of
+
+NOW = study_of("BE-F13")
+
+
+def kept_run(panels, published, missing=()):
+    told = {"why": "it was never published", "failed": False}
+    panel = {"settings": "0", "missing": dict.fromkeys(missing, told)}
+    studies = {
+        study: {"figure": "Figure 1", "seconds": 1.0, "panels": dict.fromkeys(titles, panel)}
+        for study, titles in panels.items()
+    }
+    settings = {"published": {title: {"shard": shard} for title, shard in published.items()}}
+    more = {"seconds": 1.0, "versions": {}, "machine": "", "again": ""}
+    return KeptRun.model_validate({"studies": studies, "settings": settings, **more})
+
+
+def said(*runs):
+    found = make_reproduction((NOW,), claims=[])
+    return meanings(replace(found, kept=SimpleNamespace(runs=runs)))["published"]
+
+
+def test_the_newest_run_says_what_a_name_means():
+    old, new = (kept_run({"BE-F3": [title]}, {"HMC": n}) for title, n in (("Fashion-MNIST", 400), ("MNIST", 2000)))
+    assert said(old, new)["HMC"] == {"shard": 2000}
+    assert said(old)["HMC"] == {"shard": 400}
+
+
+def test_names_of_panels_that_are_gone_are_not_said():
+    names = {"HMC": 400, "Attack: FGSM": 1, "SGD": 2, "Attack: pgds": 3}
+    shown = said(kept_run({"BE-F3": ["MNIST"]}, names))
+    assert {"HMC", "Attack: FGSM"} <= set(shown)
+    assert not {"SGD", "Attack: pgds"} & set(shown)
+    assert "HMC" not in said(kept_run({"BE-F3": ["MNIST"]}, names, missing=("published",)))
+
+
+def test_what_this_run_computed_says_what_its_own_names_mean():
+    mean_field = make_reproduction((NOW,), claims=[])
+    own = meanings(mean_field)["published"]["Mean-field posterior"]
+    assert said(kept_run({"BE-F3": ["CIFAR-10"]}, {"Mean-field posterior": 7}))["Mean-field posterior"] == own
+    assert "shard" not in own

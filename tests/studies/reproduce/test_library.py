@@ -4,6 +4,7 @@ import pytest
 
 from holdfast.studies.engine.cell import in_order
 from holdfast.studies.reproduce.claim import claims
+from holdfast.studies.reproduce.fits import is_single, size
 from holdfast.studies.reproduce.plan import plan
 from holdfast.studies.reproduce.rules import PRESETS, SCALES, Settled
 from holdfast.studies.reproduce.study import HOME, Study, read, studies, study_of, without_study
@@ -27,6 +28,26 @@ def test_every_network_that_is_trained_is_trained_with_every_seed_of_the_scale()
 
 def _is_trained(cell):
     return cell.kind == "fit" and "function" in cell.settings["fit"]
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_ensembles_that_are_compared_have_as_many_networks_as_each_other(preset, scale):
+    """A control at a smaller number is none, and a posterior with fewer draws is not what a label says."""
+    settled, compared = Settled(preset, scale), 0
+    for part in plan(studies().values(), scale, [preset]):
+        panel, counts = part.panel, {}
+        rows = [row for table in ("resilience", "accuracy", "norms") for row in part.tables.get(table, ())]
+        labels = {"study": part.study.id, "data": panel.data, "network": panel.network}
+        wanted = max((settled.draws(asked) for asked in panel.draws), default=1)
+        for treatment in {row["treatment"] for row, _ in rows if "treatment" in row}:
+            own = size(settled, **labels, treatment=treatment)
+            if own is not None and not is_single(settled, **labels, treatment=treatment):
+                counts[treatment] = min(own, wanted)
+        assert len(set(counts.values())) <= 1, (part.study.id, panel.title, counts)
+        assert scale != "paper" or set(counts.values()) <= {wanted}, (part.study.id, panel.title, counts)
+        compared += len(counts) > 1
+    assert compared > (5 if preset == "corrected" else 0)
 
 
 def test_studies_share_what_they_have_in_common():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from holdfast.studies.reproduce.fits import size, skipped
 from holdfast.studies.reproduce.rules import PRESETS, Settled
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import Panel, Study, studies
@@ -43,6 +44,6 @@ def draws_of_panels(found: Reproduction) -> Callable[[str, str], Here]:
 def _fitted(study: Study, panel: Panel, settled: Settled) -> int | None:
     """The most draws that a posterior of a panel has under a preset: 0 where there is none, None where nobody says."""
     labels = {"study": study.id, "data": panel.data, "network": panel.network}
-    fits = [settled.of("fit", **labels, treatment=t) for t in panel.treatments if t in POSTERIORS]
-    counts = [fit["draws"] * fit.get("chains", 1) if "draws" in fit else None for fit in fits if "skip" not in fit]
+    own = [labels | {"treatment": treatment} for treatment in panel.treatments if treatment in POSTERIORS]
+    counts = [size(settled, **of) for of in own if not skipped(settled, **of)]
     return None if None in counts else max(counts, default=0)

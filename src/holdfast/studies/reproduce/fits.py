@@ -41,6 +41,20 @@ def is_single(settled: Settled, **labels: str) -> bool:
     return bool(settled.of("fit", **labels).get("single", False))
 
 
+def size(settled: Settled, **labels: str) -> int | None:
+    """How many networks the ensemble of a treatment has; None where that is left to the method.
+
+    >>> size(Settled("corrected", "laptop"), study="BE-F3", data="mnist", network="fc2", treatment="hmc")
+    20
+    """
+    meaning = settled.of("fit", **labels)
+    if meaning.get("single"):
+        return 1
+    alone = next((meaning[name] for name in ("members", "copies") if name in meaning), None)
+    chained = {**meaning.get("plan", {}), **meaning}
+    return alone or (chained["draws"] * chained.get("chains", 1) if "draws" in chained else None)
+
+
 def is_derived(settled: Settled, **labels: str) -> bool:
     """Whether a treatment is made of another one, without a fit of its own."""
     return "of" in settled.of("fit", **labels)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from holdfast.studies.engine import Cell
-from holdfast.studies.reproduce.fits import fit, is_derived, is_single, skipped
+from holdfast.studies.reproduce.fits import fit, is_derived, is_single, size, skipped
 from holdfast.studies.reproduce.measures import Labelled
 from holdfast.studies.reproduce.rules import Settled
 from holdfast.studies.reproduce.study import Panel, Study
@@ -66,6 +66,6 @@ def attacked(
                 for attack in attacks:
                     meaning = settled.of("attack", **labels, attack=attack)
                     cell = Cell("attack", points | {"attack": meaning, "seed": seed}, {"ensemble": ensemble})
-                    row = {"treatment": treatment, "draws": asked, "averaged": draws or 1}
-                    row |= {"seed": seed, "attack": attack}
+                    averaged = min(draws or 1, size(settled, **labels) or draws or 1)
+                    row = {"treatment": treatment, "draws": asked, "averaged": averaged, "seed": seed, "attack": attack}
                     yield row, points, {"ensemble": ensemble, "attack": cell}

@@ -14,7 +14,7 @@ from holdfast.report.studies.draws import draws_here
 from holdfast.report.studies.evidence import number_in_words
 from holdfast.report.studies.posteriors import kept_rows
 from holdfast.report.studies.sides import PRESETS
-from holdfast.report.studies.sizes import images_tested, images_trained
+from holdfast.report.studies.sizes import images_tested, images_trained, training_seeds
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.claim import Evidence
 from holdfast.studies.reproduce.kept import changed
@@ -110,7 +110,6 @@ def below(results: Path, manifest: dict) -> list[str]:
     """What must be known to read the table: how large everything was, how the chains are, what it took."""
     sizes, scale, runs = manifest["scale"], results.name, manifest["runs"]
     done, others = parts(runs, scale)
-    seeds = f"{len(sizes['seeds'])} training seed{'s' if len(sizes['seeds']) > 1 else ''}"
     commands = [run["again"] for run in runs]
     many = f"[the command{'s' if len(commands) > 1 else ''} in its manifest](docs/results/{scale}/manifest.json)"
     again = f"`{commands[0]}`" if len(commands) == 1 and len(commands[0]) < LONG else many
@@ -119,7 +118,8 @@ def below(results: Path, manifest: dict) -> list[str]:
         f"The first number of each claim with its 95 % interval; a verdict rests on [all of them]"
         f"(docs/results/{scale}), with their controls. The sign before a corrected value is what it says by itself: "
         f"{signs()}. On the claimed side are those of all numbers whose whole interval lies there, whatever their "
-        f"controls do. Scale `{scale}`, {seeds}. Test images: "
+        f"controls do. Scale `{scale}`. Training seeds: "
+        f"{training_seeds(done, sizes['seeds'])}. Test images: "
         f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}."
         + (f" Of {', '.join(others)}, what was computed had settings that have changed since." if others else ""),
         unmixed(kept_rows(results, scale)),

@@ -138,7 +138,7 @@ def test_the_readme_is_given_the_numbers_of_the_file_once(kept, headline_numbers
     why = claims["BE-X1"]["why"]
     assert row.endswith(f"**{claims['BE-X1']['verdict']}**: {why[0].lower()}{why[1:].rstrip('.')} |")
     assert "| k-LRP: HMC minus deterministic, FGSM, last layer, 100 draws (here 6), k = 20\u202f%, LRP-ε; " in row
-    assert "Scale `smoke`, 1 training seed. Test images: 20. Training images: 1000" in first
+    assert "Scale `smoke`. Training seeds: 0. Test images: 20. Training images: 1000" in first
     assert "One run: 0.2 core-hours on a machine of" in first
 
 

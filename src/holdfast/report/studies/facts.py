@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.machine import total_memory
 from holdfast.report.studies.names import data_title, treatment_title
-from holdfast.report.studies.sizes import images_tested, images_trained
+from holdfast.report.studies.sizes import images_tested, images_trained, training_seeds
 from holdfast.report.wording import NBSP, attack_title, listing, plain
 from holdfast.studies.reproduce.kept import KeptRun
 from holdfast.studies.reproduce.plan import plan
@@ -65,7 +65,7 @@ def sizes(found: Reproduction) -> dict[str, str]:
         "Scale": scale.title,
         "Test images": _images(found)["tested"],
         "Training images": _images(found)["trained"],
-        "Training seeds": plain(scale.seeds),
+        "Training seeds": _images(found)["seeds"],
         "k": f"{plain(scale.k)}{NBSP}%, and the figure's own",
         "Networks": listing(
             f"{name} of {own} units in a layer (the papers: {whole})" for name, own, whole in _widths(found)
@@ -110,7 +110,8 @@ def _images(found: Reproduction) -> dict[str, str]:
     earlier = (study.only([title for name, title in kept if name == study.id]) for study in studies().values())
     chosen = [*found.studies, *(study for study in earlier if study)]
     parts = plan(chosen, found.scale, found.presets, data_dir=found.data_dir)
-    return {"tested": images_tested(parts, scale.points), "trained": images_trained(parts, scale.train)}
+    told = {"tested": images_tested(parts, scale.points), "trained": images_trained(parts, scale.train)}
+    return told | {"seeds": training_seeds(parts, scale.seeds)}
 
 
 def _widths(found: Reproduction) -> list[tuple[str, int, str]]:

@@ -1,7 +1,7 @@
 """Sizes: on how many images networks were tested and trained, figures that differ named, by the plan's cells."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -49,6 +49,22 @@ def images_tested(parts: Iterable[Part], usual: int) -> str:
         if n != usual:
             said.setdefault(n, []).append(f"paper {paper}")
     return "; ".join([plain(usual), *(f"{plain(n)} in {listing(said[n])}" for n in sorted(said))])
+
+
+def training_seeds(parts: Iterable[Part], usual: Sequence[int]) -> str:
+    """The seeds of the training runs, with the figures that have others.
+
+    >>> from holdfast.studies.reproduce.plan import plan
+    >>> from holdfast.studies.reproduce.study import study_of
+    >>> training_seeds(plan([study_of(s) for s in ("BE-F3", "TH-2")], "laptop"), [0])
+    '0; 0, 1, 2 in TH-2'
+    """
+    found: dict[Place, tuple[int, ...]] = {}
+    for part in parts:
+        own = {labels["seed"] for labelled in part.tables.values() for labels, _ in labelled if "seed" in labels}
+        if own and len(own) > len(usual):
+            found[part.study.id, part.panel.title] = tuple(sorted(own))
+    return "; ".join([plain(usual), *(f"{plain(seeds)} in {_places(own)}" for seeds, own in _by_value(found).items())])
 
 
 def images_trained(parts: Iterable[Part], usual: int | None) -> str:

@@ -2,7 +2,8 @@
 
 Settings of the section `measure`: `of`, `tangent` and `maps` as in the cell `averaging`; `grid`, see
 `holdfast.studies.reproduce.grid`; `networks`: treatment -> network, where it is not the panel's; `controls`: further
-treatments. Tables: `norms`, and with `maps` also `components` and `heatmaps`.
+treatments; `seeds`: of the training runs, where they are not the scale's. Tables: `norms`, and with `maps` also
+`components` and `heatmaps`.
 """
 
 from holdfast.studies.engine import Cell
@@ -19,13 +20,11 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
     found: dict[str, list[Labelled]] = {name: [] for name in names}
     where = {"study": study.id, "data": panel.data, "network": panel.network}
     controls = settled.of("measure", measure=study.measure, **where).get("controls", ())
-    for seed in settled.scale.seeds:
-        for treatment in dict.fromkeys((*panel.treatments, *controls)):
-            labels = where | {"treatment": treatment}
-            chosen = panel.options | settled.of("measure", measure=study.measure, **labels)
-            labels |= {"network": chosen.get("networks", {}).get(treatment, panel.network)}
-            if skipped(settled, **labels):
-                continue
+    for treatment in dict.fromkeys((*panel.treatments, *controls)):
+        labels = where | {"treatment": treatment}
+        chosen = panel.options | settled.of("measure", measure=study.measure, **labels)
+        labels |= {"network": chosen.get("networks", {}).get(treatment, panel.network)}
+        for seed in () if skipped(settled, **labels) else chosen.get("seeds", settled.scale.seeds):
             ensemble = fit(settled, **labels, seed=seed)
             settings = {"data": settled.data(panel.data), "points": chosen.get("points", settled.scale.points)}
             settings |= {"pick": settled.preset.pick, "of": chosen["of"], "maps": bool(panel.options.get("maps"))}

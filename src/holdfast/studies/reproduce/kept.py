@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from holdfast.studies.engine import Cell
 from holdfast.studies.reproduce.claim import Evidence, claims
 from holdfast.studies.reproduce.plan import Part, plan
-from holdfast.studies.reproduce.quantities import Estimate
+from holdfast.studies.reproduce.quantities import AVERAGED, Estimate
 from holdfast.studies.reproduce.rules import PRESETS, Section, Settled
 from holdfast.studies.reproduce.study import Declared, Study, studies
 from holdfast.studies.reproduce.verdict import NOT_RUN, Finding, Verdict, identity, judge
@@ -256,7 +256,8 @@ def settings_of(parts: Iterable[Part]) -> dict[tuple[str, str], str]:
 
     found: dict[tuple[str, str], list[Any]] = {}
     for part in parts:
-        cells = {name: [[labels, checksum(cell)] for labels, cell in own] for name, own in part.tables.items()}
+        told = lambda labels: {k: v for k, v in labels.items() if k != AVERAGED}  # which the cell's settings say
+        cells = {name: [[told(labels), checksum(cell)] for labels, cell in own] for name, own in part.tables.items()}
         found.setdefault((part.study.id, part.panel.title), []).append([part.preset, part.missing, cells])
     return {name: _sha256(own) for name, own in found.items()}
 

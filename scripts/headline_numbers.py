@@ -15,6 +15,8 @@ from holdfast.report.studies.evidence import number_in_words
 from holdfast.report.studies.posteriors import kept_rows
 from holdfast.report.studies.sides import PRESETS
 from holdfast.report.studies.sizes import images_tested, images_trained, training_seeds
+from holdfast.report.studies.unlearnt import kept_rows as shares
+from holdfast.report.studies.unlearnt import unlearnt
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.claim import Evidence
 from holdfast.studies.reproduce.kept import changed
@@ -123,6 +125,7 @@ def below(results: Path, manifest: dict) -> list[str]:
         f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}."
         + (f" Of {', '.join(others)}, what was computed had settings that have changed since." if others else ""),
         unmixed(kept_rows(results, scale)),
+        unlearnt(shares(results)),
         f"{count}: {hours(runs)}; again by {again}.",
     ]
     return [line for paragraph in paragraphs if paragraph for line in (paragraph, "")]

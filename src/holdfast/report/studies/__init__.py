@@ -8,7 +8,8 @@ cards      what became of every claim          forest     its numbers as a drawi
 blocks     the figures of every study          pictures/  how each kind of figure is drawn, one file each
 sliders    numbers of draws and k, moved       facts      settings, versions, times
 evidence   what a number is, in words          draws      how many stand for the papers' numbers
-unmixed    what chains say against themselves  sizes      images tested and trained on
+unmixed    what chains say against themselves  unlearnt   networks that are wrong on most images
+sizes      images tested and trained on        sides      how many numbers lie where claimed
 """
 
 from holdfast.report.studies.keep import keep_results

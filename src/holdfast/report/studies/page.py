@@ -12,6 +12,8 @@ from holdfast.report.studies.forest import worded
 from holdfast.report.studies.kept_articles import ALL_ROWS, KeptArticle, kept_articles
 from holdfast.report.studies.names import control_title, in_words, look, sentence
 from holdfast.report.studies.posteriors import posteriors, remarks, rows_of
+from holdfast.report.studies.unlearnt import rows_of as shares_of
+from holdfast.report.studies.unlearnt import unlearnt
 from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.kept import PAGE
 from holdfast.studies.reproduce.run import Reproduction
@@ -90,6 +92,7 @@ def page_text(
         posteriors=posteriors(found),
         remarks=remarks(found),
         unmixed=unmixed(rows_of(found)),
+        unlearnt=unlearnt(shares_of(found)),
         worded=worded,
         in_words=in_words,
         control_title=control_title,

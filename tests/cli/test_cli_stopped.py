@@ -32,3 +32,37 @@ def test_workers_end_with_the_command(tmp_path, number):
     assert (text in " ".join(said.split())) == told
     _, alive = psutil.wait_procs(begun, timeout=20)
     assert alive == []
+
+
+DEAF = """
+import os, signal, time
+from holdfast import cli
+
+def deaf():
+    try:
+        os.kill(os.getpid(), signal.{number})
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass  # as what is raised in a finaliser ends, and in libraries that catch everything
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        raise SystemExit(cli.INTERRUPTED)
+
+cli.app, cli.AGAIN = deaf, 0.2
+try:
+    cli.main()
+finally:
+    print("left:", signal.getitimer(signal.ITIMER_REAL))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that raise signals")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_that_something_threw_away_is_raised_again(number):
+    run = subprocess.run(
+        [sys.executable, "-c", DEAF.format(number=number)], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert run.returncode == 130, run.stderr
+    assert "stopped; finished stages are kept" in run.stderr
+    assert run.stdout == "left: (0.0, 0.0)\n"

@@ -11,6 +11,7 @@ from holdfast import __version__
 from holdfast.cli import data, demo, diagnose, reproduce, runs
 
 INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
+AGAIN = 10.0  # seconds until an interrupt that was not heard is raised again
 app = typer.Typer(
     help="Do a network's explanations hold under attack, and does a Bayesian treatment make them hold?",
     no_args_is_help=True,
@@ -40,6 +41,23 @@ def _root(
     pass
 
 
+def _interrupt(number: int, frame: object) -> None:
+    """Raise what Ctrl-C raises, and again until it is heard: finalisers and some libraries throw away what comes."""
+    import signal
+
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+    raise KeyboardInterrupt
+
+
+def _heard() -> None:
+    import signal
+
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def main() -> None:
     """Run the command line; what a user can mend is one line, not a traceback."""
     import signal
@@ -51,7 +69,8 @@ def main() -> None:
 
     console = Console(stderr=True)
     say = lambda kind, text: console.print(f"{kind} {escape(str(text))}", highlight=False, soft_wrap=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: workers end with the command
+    for number in (signal.SIGINT, signal.SIGTERM):  # `kill` as Ctrl-C: workers end with the command
+        signal.signal(number, _interrupt)
     warnings.showwarning = lambda message, *_, **__: say("[yellow]warning[/]", message)
     warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # that have grown are renewed; none is lost
     try:
@@ -64,5 +83,6 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
+            _heard()
             console.print("stopped; finished stages are kept and the same command goes on from there")
         raise

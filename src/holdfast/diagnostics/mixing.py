@@ -18,7 +18,7 @@ Weights of networks never mix, since hidden units can be exchanged; the function
     ensemble of K local chains     otherwise, and wherever R-hat cannot be had
 
 R-hat compares the means of half chains, and with less than 25 independent draws in each of four halves it misses 1.05
-by chance: chains of four draws each, one standard deviation apart, had smaller ones in a third of the trials.
+by chance: chains of four draws each, one standard deviation apart, had smaller ones in 60 of 200 trials.
 """
 
 import math

@@ -111,15 +111,22 @@ OWN = """
         pass
     network = Net(4, 3)
 """
+FUNCTION = """
+    def twice(layer, inputs, output):
+        return 2 * output
+    network = nn.Linear(4, 3)
+    network.register_forward_hook(twice)
+"""
 
 
 @pytest.mark.parametrize(
     ("how", "network", "why"),
     [
         ("-c", OWN, "was defined in a session and not in a file"),
+        ("-c", FUNCTION, "was defined in a session and not in a file"),
         ("-", "\n    network = nn.Linear(4, 3)", "this script was not read from a file"),
     ],
-    ids=["a class of the session", "a script from stdin"],
+    ids=["a class of the session", "a function of the session", "a script from stdin"],
 )
 def test_sessions_without_a_file(how, network, why):
     code = textwrap.dedent(SESSION.replace("\n    {network}", network))

@@ -135,15 +135,15 @@ class OneProcess(UserWarning):
 def _cannot_travel(network: nn.Module) -> str:
     """Why another process cannot be given the network; empty where it can."""
     try:
-        pickle.dumps(network)
+        pickled = pickle.dumps(network)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         return f"since the network cannot be pickled ({error})"
     main = sys.modules["__main__"]
     file, is_module = getattr(main, "__file__", None), getattr(main, "__spec__", None) is not None
     if file and not is_module and not os.path.exists(file):
         return "since this script was not read from a file, which other processes would have to read, too"
-    if not file and any(type(module).__module__ == "__main__" for module in network.modules()):
-        return "since the network's class was defined in a session and not in a file; move it into a module of its own"
+    if not file and b"__main__" in pickled:  # by whose name a class or a function is found again
+        return "since the network, or a part of it, was defined in a session and not in a file; move it into a module"
     return ""
 
 

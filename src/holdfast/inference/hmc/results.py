@@ -126,7 +126,7 @@ def _of_figures(summary: dict[str, Any]) -> list[str]:
             f"{summary['acceptance']:.0%} of the trajectories were accepted, fewer than {REFUSED:.0%}: the step is too "
             "long for where the chains are; take a smaller error in the plan, or a longer warm-up."
         )
-    elif len(refusing := [k for k, share in enumerate(summary["acceptance_per_chain"]) if share < REFUSED]):
+    elif refusing := [k for k, share in enumerate(summary["acceptance_per_chain"]) if share < REFUSED]:
         found += [
             f"Chain {k}: {summary['acceptance_per_chain'][k]:.0%} of its trajectories were accepted, fewer than "
             f"{REFUSED:.0%}: the step is too long for where it is."

@@ -20,7 +20,6 @@ from holdfast.report.studies.page import page_text
 from holdfast.report.studies.pictures.densities import GRID
 from holdfast.report.studies.rows import Lookup, chosen
 from holdfast.report.studies.summary import summary
-from holdfast.report.studies.unmixed import unmixed
 from holdfast.studies.reproduce.verdict import lies_there
 
 
@@ -358,49 +357,3 @@ def test_what_is_not_a_reproduction_is_refused(tmp_path):
     with pytest.raises(TypeError, match=r"report.write_verdicts: expected a Reproduction, got dict"):
         report.write_verdicts({}, tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def diagnosed(treatment, **more):
-    row = {"treatment": treatment, "seed": 0, "method": "hmc", "mixing": "ensemble of 2 local chains", "chains": 2.0}
-    row |= {
-        "kept": 20,
-        "distinct": 17,
-        "acceptance": 0.62,
-        "accuracy": 0.981,
-        "robustness": 0.7,
-        "robustness_mcse": 0.004,
-    }
-    row |= {
-        f"{f}_{what}_{n}": 1.23 for f in ("log_probability", "relevance") for what in ("rhat", "ess") for n in (50, 90)
-    }
-    return row | {"said": "", "deviation_over_prior": ""} | more
-
-
-def test_what_draws_say_of_themselves_stands_on_the_page(tmp_path):
-    found = make_reproduction()
-    rows = [
-        diagnosed("hmc", said="Chain 0 was <still> drifting."),
-        diagnosed("deep_ensemble", chains=np.nan, deviation_over_prior="output.weight 0.64"),
-    ]
-    tables = dict(found.tables)
-    for name in (("BE-F3", "MNIST", "corrected"), ("BE-F2", "MNIST", "corrected")):
-        tables[name] = {**tables[name], "posteriors": pandas.DataFrame(rows)}
-    page = Page(report.write_verdicts(dataclasses.replace(found, tables=tables), tmp_path).read_text(encoding="utf-8"))
-    assert page.text.count("ensemble of 2 local chains") == 3  # shared by two figures: once an ensemble, and above all
-    assert "HMC, embedded Fashion-MNIST, fc2 : Chain 0 was <still> drifting." in page.text
-    first = page.text[page.text.index("lie on the claimed side") :]
-    assert "The diagnosed posteriors that were sampled by chains have not mixed" in first[:400]
-    assert "fc2: 17 of 20 draws are distinct, and its chains still drift. What is said" in first[:900]
-    assert (
-        "What the draws say of themselves"
-        not in Page(report.write_verdicts(found, tmp_path).read_text(encoding="utf-8")).text
-    )
-
-
-def test_only_chains_that_have_not_mixed_are_warned_of():
-    mixed, still = diagnosed("hmc", mixing="mixed in function space"), diagnosed("hmc")
-    free = diagnosed("mean_field", chains=np.nan, mixing="independent draws")
-    assert unmixed([("a", mixed), ("b", free)]) == ""
-    assert unmixed([("a", mixed), ("b", still), ("c", free)]).startswith("1 of 2 diagnosed posteriors that")
-    lost = still | {f"{f}_{n}": np.nan for f in ("log_probability", "relevance") for n in ("rhat_90", "ess_50")}
-    assert "up to unknown" in unmixed([("a", lost)])

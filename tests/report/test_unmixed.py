@@ -8,6 +8,7 @@ from synthetic_reproduction import make_reproduction
 from test_page import Page
 
 from holdfast import report
+from holdfast.report.studies.posteriors import rows_of
 from holdfast.report.studies.unmixed import unmixed
 
 
@@ -55,3 +56,21 @@ def test_only_chains_that_have_not_mixed_are_warned_of():
     assert unmixed([("a", mixed), ("b", still), ("c", free)]).startswith("1 of 2 diagnosed posteriors that")
     lost = still | {f"{f}_{n}": np.nan for f in ("log_probability", "relevance") for n in ("rhat_90", "ess_50")}
     assert "up to unknown" in unmixed([("a", lost)])
+
+
+def test_of_fits_that_differ_in_seed_or_width_the_worst_is_shown(tmp_path):
+    found = make_reproduction()
+    rows = [
+        diagnosed("hmc", network="fc2", width=width, seed=seed, kept=10 * width + seed)
+        | {"log_probability_rhat_90": value}
+        for width, seed, value in ((8, 0, 1.1), (8, 1, np.nan), (16, 0, 1.7), (16, 1, 1.3))
+    ]
+    order = ["treatment", "network", "width", "seed", "method"]
+    table = pandas.DataFrame(rows)[[*order, *(c for c in rows[0] if c not in order)]]
+    tables = dict(found.tables)
+    for study in ("BE-F3", "BE-F2"):  # which share their fits
+        tables[study, "MNIST", "corrected"] = {**tables[study, "MNIST", "corrected"], "posteriors": table}
+    shown = dict(rows_of(dataclasses.replace(found, tables=tables)))
+    (title,) = shown
+    assert title == "HMC, embedded Fashion-MNIST, fc2 (the one of 4 that mixed worst)"
+    assert shown[title]["kept"] == 160

@@ -64,3 +64,11 @@ def test_members_without_chains(tmp_path):
     assert (found["mixing"], found["kept"], found["said"]) == ("independent draws", 3, "")
     assert found["chains"] != found["chains"]
     assert found["relevance_ess_50"] == pytest.approx(3)
+
+
+def test_points_of_two_coordinates_have_maps_of_two_pixels():
+    ensemble = Ensemble.from_networks([networks.fc2((2,), 2, width=8, seed=s) for s in range(3)])
+    settings = SETTINGS | {"data": "half-moons"}
+    (found,) = kind_of("diagnosis").compute(settings, {"ensemble": ensemble}, Context()).to_dict("records")
+    assert found["kept"] == 3
+    assert 0 <= found["robustness"] <= 1

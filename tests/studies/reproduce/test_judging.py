@@ -5,7 +5,8 @@ import pandas
 import pytest
 
 from holdfast.studies.reproduce.claim import Claim, Evidence
-from holdfast.studies.reproduce.quantities import NotThere, advantage, estimate
+from holdfast.studies.reproduce.estimate import NotThere
+from holdfast.studies.reproduce.quantities import advantage, estimate
 from holdfast.studies.reproduce.verdict import judge
 
 IMAGES = 80
@@ -129,6 +130,25 @@ def test_a_control_that_only_chance_puts_below():
     assert (found.verdict, found.why) == ("holds weaker", "it is not clearly ahead of other.")
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_to_be_zero_must_be_nearer_to_it_than_a_control(sign):
+    frame = table(hmc=0.01 * sign, nearer=0.0, farther=-0.2, farther_above=0.2)
+    frame.value -= frame.value[frame.treatment == "nearer"].mean()
+    near = lambda control: evidence("zero", quantity="level", margin=0.5, controls=[{"treatment": control}])
+    for control, expected in (("nearer", "holds weaker"), ("farther", "holds"), ("farther_above", "holds")):
+        assert judged(frame, near(control)).verdict == expected, control
+    gap = advantage(near("farther"), {"t": frame}, {"treatment": "farther"})
+    level = {name: own.value.mean() for name, own in frame.groupby("treatment")}
+    assert gap.value == pytest.approx(abs(level["farther"]) - abs(level["hmc"]))
+
+
+@pytest.mark.parametrize("expect", ["negative", "not above"])
+def test_what_is_to_be_low_must_be_lower_than_a_control(expect):
+    frame = table(base=0.0, hmc=-0.2, lower=-0.3, higher=-0.1)
+    for control, expected in (("lower", "holds weaker"), ("higher", "holds")):
+        assert judged(frame, evidence(expect, controls=[{"treatment": control}])).verdict == expected
+
+
 def test_the_test_is_of_the_side_that_is_claimed():
     level = np.where(np.arange(IMAGES) < IMAGES // 5, 0.4, -0.03)  # a mean above zero, most images below
     frame = table(base=0.0, hmc=level)
@@ -190,6 +210,29 @@ def test_networks_of_one_setting_are_resampled_together():
     apart = estimate(asked, {"t": frame.assign(width=range(len(frame)))})
     assert whole.value == apart.value
     assert whole.high - whole.low > 1.5 * (apart.high - apart.low)
+
+
+def of_two_sizes():
+    """Accuracy and robustness rise together at either size of the data; more data make networks accurate and weak."""
+    frame, more = networks(), networks()
+    more = more.assign(accuracy=more.accuracy + 2, robustness=more.robustness - 2).iloc[:24]
+    return pandas.concat([frame.assign(train=500), more.assign(train=2000)])
+
+
+def test_networks_are_compared_within_groups():
+    from scipy.stats import spearmanr
+
+    asked = evidence(quantity="association", column="accuracy", other="robustness", where={"treatment": "sgd"})
+    frame = of_two_sizes()
+    pooled, within = (estimate(asked.model_copy(update={"within": w}), {"t": frame}) for w in ("", "train"))
+    own = [spearmanr(g.accuracy, g.robustness).statistic for _, g in frame.groupby("train")]
+    assert pooled.value < 0 < within.low
+    assert within.value == pytest.approx((40 * own[0] + 24 * own[1]) / 64)
+    assert (within.images, within.low < within.value < within.high) == (64, True)
+    with pytest.raises(NotThere, match="only 2 settings of networks"):
+        estimate(asked.model_copy(update={"within": "train"}), {"t": frame.iloc[:48]})
+    with pytest.raises(NotThere, match="no column 'depth'"):
+        estimate(asked.model_copy(update={"within": "depth"}), {"t": frame})
 
 
 def test_rows_may_have_to_exceed_a_value():

@@ -5,7 +5,8 @@ import pandas
 import pytest
 
 from holdfast.studies.reproduce.claim import Claim, Evidence
-from holdfast.studies.reproduce.quantities import NotThere, advantage, beyond_chance, estimate
+from holdfast.studies.reproduce.estimate import NotThere
+from holdfast.studies.reproduce.quantities import advantage, beyond_chance, estimate
 from holdfast.studies.reproduce.verdict import judge
 
 IMAGES = 60

@@ -28,6 +28,7 @@ SHORT = {  # the same in a cell of a table
 OVER = {
     "draws": "the number of draws", "train": "the training images", "width": "the width", "spread": "the noise"
 }  # fmt: skip
+WITHIN = {"train": "trained on equally many images"}
 SAID_BY_COLUMN = ("distance", "score", "of", "part")  # labels that stand with the column
 
 
@@ -63,7 +64,8 @@ def number_in_words(evidence: Evidence, here: Mapping[int, int] | None = None) -
     words = SHORT[evidence.quantity].format(**_columns(evidence) | {"column": column}, own=own, against=against)
     kept = {"kept": "images whose decision stayed", "changed": "images whose decision changed"}.get(evidence.only)
     above = [f"{column_title(k)} above {v:g}" for k, v in evidence.above.items()]
-    rest = [*(value_title(k, v, here) for k, v in shared.items()), *above, *([kept] if kept else [])]
+    within = WITHIN.get(evidence.within, f"of the same {column_title(evidence.within)}") if evidence.within else None
+    rest = [*(value_title(k, v, here) for k, v in shared.items()), *above, *(one for one in (kept, within) if one)]
     return f"{', '.join([words.removesuffix(': '), *rest])}; {_data(evidence)} ({evidence.study})"
 
 

@@ -11,7 +11,7 @@ from holdfast.report.studies.evidence import axis_in_words
 from holdfast.report.studies.names import look, value_title
 from holdfast.report.wording import interval, number, signed
 from holdfast.studies.reproduce.claim import Evidence
-from holdfast.studies.reproduce.quantities import Estimate
+from holdfast.studies.reproduce.estimate import Estimate
 from holdfast.studies.reproduce.verdict import NOT_RUN, Finding, Judgement
 
 COLOURS = {"holds": "good", "holds weaker": "warn", "does not hold": "bad", "untestable": "muted"}

@@ -15,6 +15,7 @@ from holdfast.studies.reproduce.study import Panel, Study, studies
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+WORST = "log_probability_rhat_90"  # of several fits that differ in seed or width, the one where it is largest is shown
 COLUMNS = (
     Column("mixing", words=True),
     Column("draws"),
@@ -62,13 +63,16 @@ def kept_rows(folder: Path, scale: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _named(tables: "Iterable[tuple[Panel, DataFrame]]", scale: str) -> Iterator[tuple[str, dict[str, Any]]]:
     known = Settled("corrected", scale)
+    fits: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}  # title -> what tells its fits apart -> row
     for panel, table in tables:
+        labels = [c for c in table.columns[: table.columns.get_loc("method")] if c not in ("panel", "preset")]
         for row in table.to_dict("records"):
-            seed = f", seed {row['seed']:.0f}" if len(known.scale.seeds) > 1 else ""
-            yield (
-                f"{treatment_title(row['treatment'])}, {data_title(known.data(panel.data))}, {panel.network}{seed}",
-                row,
-            )
+            name = (treatment_title(row["treatment"]), data_title(known.data(panel.data)))
+            title = ", ".join((*name, str(row.get("network", panel.network))))
+            fits.setdefault(title, {})[tuple(row[c] for c in labels)] = row
+    for title, rows in fits.items():
+        worst = max(rows.values(), key=lambda row: -1 if math.isnan(row[WORST]) else row[WORST])
+        yield title if len(rows) == 1 else f"{title} (the one of {plain(len(rows))} that mixed worst)", worst
 
 
 def _own(found: Reproduction) -> "Iterator[tuple[Panel, DataFrame]]":

@@ -29,7 +29,7 @@ def of_claim(findings: Sequence[Finding]) -> str:
     """A claim's line; empty where it has no numbers.
 
     >>> from holdfast.studies.reproduce.claim import Evidence
-    >>> from holdfast.studies.reproduce.quantities import Estimate
+    >>> from holdfast.studies.reproduce.estimate import Estimate
     >>> e = Evidence(study="BE-F3", panel="MNIST", quantity="level", expect="positive")
     >>> low, high = Estimate(0.1, -0.1, 0.3, 50), Estimate(0.5, 0.3, 0.7, 50)
     >>> of_claim([Finding(e, high, low, (), "does not hold", "", beyond_chance=high)])
@@ -60,7 +60,7 @@ def of_papers(papers: Mapping[str, Sequence[Finding]]) -> str:
         papers: name -> findings of its claims.
 
     >>> from holdfast.studies.reproduce.claim import Evidence
-    >>> from holdfast.studies.reproduce.quantities import Estimate
+    >>> from holdfast.studies.reproduce.estimate import Estimate
     >>> e = Evidence(study="BE-F3", panel="MNIST", quantity="level", expect="positive")
     >>> low, high = Estimate(0.1, -0.1, 0.3, 50), Estimate(0.5, 0.3, 0.7, 50)
     >>> both, alone = (Finding(e, first, low, (), "does not hold", "") for first in (high, None))

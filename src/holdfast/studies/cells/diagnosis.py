@@ -8,10 +8,11 @@ posterior's standard deviation over the prior's, for fits that know it; `said` a
 the method does not have are NaN.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from holdfast.diagnostics import diagnose
+from holdfast.diagnostics import Probe, diagnose
 from holdfast.studies.codecs import TableCodec
 from holdfast.studies.engine.kind import Context, Kind
 from holdfast.studies.images import dataset_of
@@ -31,7 +32,9 @@ def compute(settings: Mapping[str, Any], needs: Mapping[str, Any], context: Cont
 
     ensemble, data = needs["ensemble"], dataset_of(settings, context)
     counts = {name: settings[name] for name in ("points", "images", "seed")}
-    found = diagnose({"it": ensemble}, data.test, **counts, memory=context.memory)
+    pixels = math.prod(data.shape[1:] or data.shape)
+    probe = Probe(k=max(Probe.k, math.ceil(100 / pixels)))  # half moons have two
+    found = diagnose({"it": ensemble}, data.test, **counts, probe=probe, memory=context.memory)
     sampler, clean = found.samplers.iloc[0], found.predictions.iloc[0]
     row = {"method": sampler["method"], "mixing": found.verdicts["it"], "chains": float(sampler["chains"])}
     row |= {"kept": int(sampler["draws"]), "distinct": int(sampler["distinct"])}

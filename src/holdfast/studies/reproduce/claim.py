@@ -23,6 +23,7 @@ class Evidence(Declared):
         table, column: of the panel's tables; `other` a second column, for gaps and correlations.
         per: a column that `column` is divided by, row by row; rows where it is zero are left out.
         over: the column whose logarithm a trend is taken over.
+        within: the column whose values part the networks of an association: those of one value alone are compared.
         where: labels of the rows; a list stands for one piece of evidence for each of its values.
         against: labels that the rows to compare with have instead.
         controls: labels of rows that must not do as well; where none are named, those of the claim.
@@ -43,6 +44,7 @@ class Evidence(Declared):
     other: str = ""
     per: str = ""
     over: str = "draws"
+    within: str = ""
     where: Where = Field(default_factory=dict)
     against: Where = Field(default_factory=dict)
     controls: tuple[Where, ...] = ()

@@ -19,8 +19,9 @@ from pydantic import Field, ValidationError
 
 from holdfast.studies.engine import Cell
 from holdfast.studies.reproduce.claim import Evidence, claims
+from holdfast.studies.reproduce.estimate import Estimate
 from holdfast.studies.reproduce.plan import Part, plan
-from holdfast.studies.reproduce.quantities import AVERAGED, Estimate
+from holdfast.studies.reproduce.quantities import AVERAGED
 from holdfast.studies.reproduce.rules import PRESETS, Section, Settled
 from holdfast.studies.reproduce.study import Declared, Study, studies
 from holdfast.studies.reproduce.verdict import NOT_RUN, Finding, Verdict, identity, judge

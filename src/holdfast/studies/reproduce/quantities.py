@@ -6,25 +6,26 @@
     trend         mean over images of the slope of the column over the logarithm of the number of draws, or of what
                   `over` names
     correlation   Spearman's correlation over images of two columns, the mean over training seeds
-    association   the same over all rows, for tables of networks
+    association   the same over all rows, for tables of networks; with `within`, the mean over the groups of those that
+                  have its value in common
 
 Intervals are bootstrap intervals over images, and over training seeds as well where there are several; those of an
 association are over settings of networks. Where a table has several radii and none is named, the largest is meant.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from holdfast import scores
 from holdfast.studies.reproduce.claim import Evidence
+from holdfast.studies.reproduce.estimate import RESAMPLES, Estimate, NotThere
+from holdfast.studies.reproduce.ranks import Groups, association, correlation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-RESAMPLES = 1999
 FEWEST = 5  # images, or settings of networks, that a number may rest on
 PAIR = ["seed", "image"]
 TESTS = {"positive": "greater", "negative": "less"}  # what is expected -> the side of the paired test
@@ -33,25 +34,6 @@ OF_A_NETWORK = ("seed", "member", "accuracy", "attacked_accuracy", "robustness",
 OF_CHANCE = ("difference", "trend")  # quantities that a chance level can make, or hide
 AVERAGED = "averaged"  # how many draws there were, where "draws" is the number in the paper
 KEYS = ("treatment", "draws", "seed", "attack", "epsilon", "image")  # that tables of one study have in common
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number, its 95 % interval, of how many images and seeds.
-
-    `p`, where there is one, is of Wilcoxon's signed-rank test against the side that is expected, else of both sides.
-    """
-
-    value: float
-    low: float
-    high: float
-    images: int
-    p: float | None = None
-    seeds: int = 1
-
-
-class NotThere(ValueError):
-    """The rows that a piece of evidence is about are not in the tables."""
 
 
 def estimate(
@@ -69,25 +51,38 @@ def estimate(
     """
     table, labels = joined(evidence, tables), evidence.where | dict(instead or {})
     if evidence.quantity == "association":
-        return _association(_both(evidence, table, labels))
+        return association([_both(evidence, table, labels)])
     if evidence.quantity == "correlation":
-        return _correlation(_stacked(*_pairs(evidence, table, labels)))
+        return correlation([_stacked(*_pairs(evidence, table, labels))])
     return _mean(_values(evidence, table, labels), TESTS.get(evidence.expect, "two-sided"))
 
 
 def advantage(evidence: Evidence, tables: "Mapping[str, DataFrame]", control: Mapping[str, Any]) -> Estimate:
-    """How much larger the number is than for a control's labels, on the same images.
+    """How much further the number goes than for a control's labels, on the same images.
+
+    That is, to the side that is claimed: how much higher, or lower; where zero is claimed, how much nearer to it.
 
     Raises:
         NotThere: no such rows.
     """
     table, own, other = joined(evidence, tables), evidence.where, evidence.where | dict(control)
     if evidence.quantity == "association":
-        return _association(_both(evidence, table, own), _both(evidence, table, other))
+        sides = [_both(evidence, table, own), _both(evidence, table, other)]
+        return association(sides, _signs(evidence, *(association([side]).value for side in sides)))
     if evidence.quantity == "correlation":
-        return _correlation(*_on_the_same_images(evidence, table, own, other))
-    a, b = _values(evidence, table, own), _values(evidence, table, other)
-    return _mean(_complete(a.sub(b)))
+        pairs = _on_the_same_images(evidence, table, own, other)
+        return correlation(pairs, _signs(evidence, *(correlation([pair]).value for pair in pairs)))
+    a, b = (_values(evidence, table, labels) for labels in (own, other))
+    a, b = a.align(b, join="inner")
+    first, second = _signs(evidence, a.mean(axis=None), b.mean(axis=None))
+    return _mean(_complete(first * a + second * b))
+
+
+def _signs(evidence: Evidence, own: float, other: float) -> tuple[float, float]:
+    """With which signs both numbers are added up, so that the sum says how much further the own one goes."""
+    if evidence.expect == "zero":
+        return -float(np.sign(own)), float(np.sign(other))
+    return (-1.0, 1.0) if evidence.expect in ("negative", "not above") else (1.0, -1.0)
 
 
 def beyond_chance(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> tuple[Estimate, float]:
@@ -230,64 +225,23 @@ def _stacked(first: "DataFrame", second: "DataFrame") -> np.ndarray:
     return np.stack([first.to_numpy(), second.to_numpy()])  # [2, seeds, images]
 
 
-def _both(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> list[np.ndarray]:
-    """Both columns `[2, rows]` of the networks of each setting: those of one setting are nearly the same network."""
+def _both(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> Groups:
+    """Both columns `[2, rows]` of the networks of each setting: those of one setting are nearly the same network.
+
+    By the value of the column `within`, whose groups are not compared with each other.
+    """
     own = _only(evidence, rows(table, labels)).dropna(subset=[evidence.column, evidence.other])
     if len(own) < FEWEST:
         raise NotThere(f"there are only {len(own)} such rows")
-    settings = [c for c in own.columns if c not in OF_A_NETWORK]
-    groups = list(own.groupby(settings, dropna=False, sort=False)) if settings else [((), own)]
-    if len(groups) < FEWEST:
-        raise NotThere(f"there are only {len(groups)} settings of networks")
-    return [group[[evidence.column, evidence.other]].to_numpy(float).T for _, group in groups]
+    if evidence.within and evidence.within not in own.columns:
+        raise NotThere(f"there is no column {evidence.within!r}")
+    groups = own.groupby(evidence.within, dropna=False) if evidence.within else [("", own)]
+    return [_settings(evidence, group) for _, group in groups]
 
 
-def _association(own: list[np.ndarray], other: list[np.ndarray] | None = None) -> Estimate:
-    """Of the networks of one table, or how much larger it is than in another one; settings are resampled whole."""
-    sides = [own] if other is None else [own, other]
-    whole = [np.concatenate(side, 1) for side in sides]
-    if any(np.ptp(pairs, axis=1).min() == 0 for pairs in whole):
-        raise NotThere("one of the two columns is the same for all networks")
-    number = lambda found: found[0] if other is None else found[0] - found[1]
-    random = np.random.default_rng(0)
-    again = lambda side: _spearman(np.concatenate([side[i] for i in random.integers(0, len(side), len(side))], 1))
-    low, high = np.nanquantile([number([again(side) for side in sides]) for _ in range(RESAMPLES)], [0.025, 0.975])
-    return Estimate(float(number([_spearman(pairs) for pairs in whole])), float(low), float(high), whole[0].shape[1])
-
-
-def _correlation(own: np.ndarray, other: np.ndarray | None = None) -> Estimate:
-    """Of one pair of columns `[2, seeds, images]`, or how much larger it is than another pair's on the same images."""
-    pairs = [own] if other is None else [own, other]
-    if any(np.ptp(p, axis=-1).min() == 0 for p in pairs):
-        raise NotThere("one of the two columns is the same for all images")
-    _, seeds, images = own.shape
-    number = lambda found: found[0] if other is None else found[0] - found[1]
-    random = np.random.default_rng(0)
-    chosen = random.integers(0, images, (RESAMPLES, images))
-    times = random.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
-    resampled = number([(times * _resampled(p, chosen)).sum(1) / seeds for p in pairs])
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    value = number([np.mean([_spearman(p[:, s]) for s in range(seeds)]) for p in pairs])
-    return Estimate(float(value), float(low), float(high), images, seeds=seeds)
-
-
-def _resampled(pair: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Spearman's correlation `[resamples, seeds]` of the chosen images, seed by seed."""
-    from scipy.stats import rankdata
-
-    found = []
-    for a, b in zip(*pair, strict=True):
-        x, y = (rankdata(column[chosen], axis=1) for column in (a, b))
-        x, y = (ranks - ranks.mean(1, keepdims=True) for ranks in (x, y))
-        size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
-        found.append(np.divide((x * y).sum(1), size, out=np.full(len(x), np.nan), where=size > 0))
-    return np.stack(found, 1)
-
-
-def _spearman(pair: np.ndarray) -> float:
-    from scipy.stats import rankdata
-
-    a, b = (rankdata(row) for row in pair)
-    a, b = a - a.mean(), b - b.mean()
-    size = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / size) if size > 0 else np.nan
+def _settings(evidence: Evidence, own: "DataFrame") -> list[np.ndarray]:
+    names = [c for c in own.columns if c not in OF_A_NETWORK]
+    settings = list(own.groupby(names, dropna=False, sort=False)) if names else [((), own)]
+    if len(settings) < FEWEST:
+        raise NotThere(f"there are only {len(settings)} settings of networks")
+    return [one[[evidence.column, evidence.other]].to_numpy(float).T for _, one in settings]

@@ -22,15 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.scores import holm
 from holdfast.studies.reproduce.claim import Claim, Evidence, values
-from holdfast.studies.reproduce.quantities import (
-    BEYOND_CHANCE,
-    TESTS,
-    Estimate,
-    NotThere,
-    advantage,
-    beyond_chance,
-    estimate,
-)
+from holdfast.studies.reproduce.estimate import Estimate, NotThere
+from holdfast.studies.reproduce.quantities import BEYOND_CHANCE, TESTS, advantage, beyond_chance, estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -157,8 +150,8 @@ def _asked_again(evidence: Evidence, known: Finding) -> Finding:
 
 def identity(evidence: Evidence) -> dict[str, Any]:
     """What makes a number the one that it is: of which rows and columns, computed how, tested against which side."""
-    names = ("study", "panel", "quantity", "table", "column", "other", "per", "over", "only", "where", "against")
-    return {name: getattr(evidence, name) for name in (*names, "above", "expect")}
+    names = ("study", "panel", "quantity", "table", "column", "other", "per", "over", "within", "only")
+    return {name: getattr(evidence, name) for name in (*names, "where", "against", "above", "expect")}
 
 
 def _number(evidence: Evidence, tables: Tables, preset: str) -> Estimate | str:
@@ -236,7 +229,6 @@ def _controls(
 
     With `beyond` it must go further with the chance level taken off, too.
     """
-    sign = -1 if evidence.expect in ("negative", "not above") else 1
     of = [evidence]
     if beyond:
         of.append(evidence.model_copy(update={"column": BEYOND_CHANCE[evidence.column]}))
@@ -248,8 +240,7 @@ def _controls(
         except NotThere:
             lacking.append(control_name(control))
             continue
-        further = all((gap.low if sign > 0 else -gap.high) > 0 for gap in gaps)
-        found.append((control_name(control), number, further))
+        found.append((control_name(control), number, all(gap.low > 0 for gap in gaps)))
     return tuple(found), tuple(lacking)
 
 

@@ -2,11 +2,12 @@
 
 Settings of the section `measure`: `of`, `tangent` and `maps` as in the cell `averaging`; `grid`, see
 `holdfast.studies.reproduce.grid`; `networks`: treatment -> network, where it is not the panel's; `controls`: further
-treatments; `seeds`: of the training runs, where they are not the scale's. Tables: `norms`, and with `maps` also
-`components` and `heatmaps`.
+treatments; `seeds`: of the training runs, where they are not the scale's. Tables: `norms`, with `maps` also
+`components` and `heatmaps`, and `posteriors` where the preset asks for it.
 """
 
 from holdfast.studies.engine import Cell
+from holdfast.studies.reproduce.diagnosed import diagnosis, is_diagnosed
 from holdfast.studies.reproduce.fits import fit, is_single, skipped
 from holdfast.studies.reproduce.grid import changed, combinations
 from holdfast.studies.reproduce.measures import Labelled
@@ -36,6 +37,8 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
                 row = {"treatment": treatment, "network": labels["network"], "seed": seed} | values
                 for name in names:
                     found[name].append((row, Cell("averaging_table", {"table": name}, {"averaging": cell})))
+                if is_diagnosed(settled, **labels):
+                    found.setdefault("posteriors", []).append(diagnosis(settled, panel.data, row, needs["ensemble"]))
     return found
 
 

@@ -5,15 +5,15 @@ Tables: `resilience` (radius, layer, k, image: k-LRP, chance), `predictions` (ra
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from holdfast.studies.engine import Cell
-from holdfast.studies.reproduce.fits import fit, is_derived, is_single, size, skipped
+from holdfast.studies.reproduce.diagnosed import diagnosis, is_diagnosed
+from holdfast.studies.reproduce.fits import fit, is_single, size, skipped
 from holdfast.studies.reproduce.measures import Labelled
 from holdfast.studies.reproduce.rules import Settled
 from holdfast.studies.reproduce.study import Panel, Study
-
-POINTS, IMAGES = 50, 500  # test points that are explained draw by draw, and that are predicted, for a diagnosis
 
 
 def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Labelled]]:
@@ -30,22 +30,12 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
             explain |= {"rule": rule, "layers": list(panel.layers), "k": k}
             cell = Cell("resilience", points | {"explain": explain, "seed": row["seed"]}, needs)
             found["resilience"].append((row | {"rule": rule}, cell))
-    if settled.preset.diagnose:
-        found["posteriors"] = list(_diagnosed(study, panel, settled, treatments))
+    for seed, treatment in product(settled.scale.seeds, treatments):
+        labels = {"study": study.id, "data": panel.data, "network": panel.network, "treatment": treatment}
+        if is_diagnosed(settled, **labels):
+            row, ensemble = {"treatment": treatment, "seed": seed}, fit(settled, **labels, seed=seed)
+            found.setdefault("posteriors", []).append(diagnosis(settled, panel.data, row, ensemble))
     return found
-
-
-def _diagnosed(study: Study, panel: Panel, settled: Settled, treatments: Iterable[str]) -> Iterator[Labelled]:
-    for seed in settled.scale.seeds:
-        for treatment in treatments:
-            labels = {"study": study.id, "data": panel.data, "network": panel.network, "treatment": treatment}
-            if not any(about(settled, **labels) for about in (skipped, is_single, is_derived)):
-                settings = {"data": settled.data(panel.data), "points": min(settled.scale.points, POINTS)}
-                settings |= {"images": IMAGES, "seed": seed}
-                yield (
-                    {"treatment": treatment, "seed": seed},
-                    Cell("diagnosis", settings, {"ensemble": fit(settled, **labels, seed=seed)}),
-                )
 
 
 def attacked(

@@ -15,7 +15,7 @@ from holdfast.studies.engine import Cell, Context
 from holdfast.studies.reproduce.claim import Evidence, claims
 from holdfast.studies.reproduce.grid import changed, combinations
 from holdfast.studies.reproduce.plan import plan
-from holdfast.studies.reproduce.quantities import advantage, estimate
+from holdfast.studies.reproduce.quantities import Number, estimate
 from holdfast.studies.reproduce.rules import SCALES
 from holdfast.studies.reproduce.study import studies
 
@@ -139,4 +139,4 @@ def test_association_over_networks_is_spearmans():
     found = estimate(evidence, tables)
     assert found.value == pytest.approx(spearmanr(first.accuracy, first.robustness).statistic)
     assert found.low < found.value < found.high
-    assert advantage(evidence, tables, {"treatment": "b"}).value == pytest.approx(found.value + 1)
+    assert Number(evidence, tables).advantage({"treatment": "b"}).value == pytest.approx(found.value + 1)

@@ -101,17 +101,17 @@ def compare(
     differences = a - b
     per_image = differences.mean(0)
     if len(differences) > 1:
-        mean_interval, median_interval = _two_way_intervals(differences, level, resamples, seed)
+        of_mean, of_median = _two_way_intervals(differences, level, resamples, seed)
     else:
-        mean_interval = _interval(per_image, np.mean, "BCa", level, resamples, seed)
-        median_interval = _interval(per_image, np.median, "percentile", level, resamples, seed)
+        of_mean = mean_interval(differences, seed=seed, level=level, resamples=resamples)
+        of_median = _interval(per_image, np.median, "percentile", level, resamples, seed)
     return Comparison(
         images=per_image.size,
         seeds=len(differences),
         mean=float(per_image.mean()),
-        mean_interval=mean_interval,
+        mean_interval=of_mean,
         median=float(np.median(per_image)),
-        median_interval=median_interval,
+        median_interval=of_median,
         level=level,
         wilcoxon_p=wilcoxon(per_image, alternative),
         effect_size=rank_biserial(per_image),
@@ -119,6 +119,24 @@ def compare(
         alternative=alternative,
         unchanged=float((per_image == 0).mean()),
     )
+
+
+def mean_interval(
+    differences: np.ndarray, *, seed: int, level: float = 0.95, resamples: int = 9999
+) -> tuple[float, float]:
+    """The bootstrap interval of a mean alone, as `compare` gives it.
+
+    Args:
+        differences: finite numbers `[seeds, B]`, one row per training seed.
+        seed, level, resamples: as of `compare`.
+
+    >>> low, high = mean_interval(np.array([[0.1, 0.2, 0.3, 0.4]]), seed=0)
+    >>> 0.1 <= low < 0.25 < high <= 0.4
+    True
+    """
+    if len(differences) > 1:
+        return _two_way_intervals(differences, level, resamples, seed)[0]
+    return _interval(differences[0], np.mean, "BCa", level, resamples, seed)
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.studies.reproduce.claim import Claim, Evidence
 from holdfast.studies.reproduce.estimate import NotThere
-from holdfast.studies.reproduce.quantities import advantage, estimate
+from holdfast.studies.reproduce.quantities import Number, estimate
 from holdfast.studies.reproduce.verdict import judge
 
 IMAGES = 80
@@ -126,7 +126,7 @@ def test_a_control_that_only_chance_puts_below():
     frame["k_lrp_corrected"] = frame.k_lrp + frame.treatment.map({"base": 0.0, "hmc": 0.1, "other": 0.15})
     asked = evidence(column="k_lrp", controls=[{"treatment": "other"}])
     (found,) = judged(frame, asked).findings
-    assert advantage(asked, {"t": frame}, {"treatment": "other"}).low > 0
+    assert Number(asked, {"t": frame}).advantage({"treatment": "other"}).low > 0
     assert (found.verdict, found.why) == ("holds weaker", "it is not clearly ahead of other.")
 
 
@@ -137,7 +137,7 @@ def test_what_is_to_be_zero_must_be_nearer_to_it_than_a_control(sign):
     near = lambda control: evidence("zero", quantity="level", margin=0.5, controls=[{"treatment": control}])
     for control, expected in (("nearer", "holds weaker"), ("farther", "holds"), ("farther_above", "holds")):
         assert judged(frame, near(control)).verdict == expected, control
-    gap = advantage(near("farther"), {"t": frame}, {"treatment": "farther"})
+    gap = Number(near("farther"), {"t": frame}).advantage({"treatment": "farther"})
     level = {name: own.value.mean() for name, own in frame.groupby("treatment")}
     assert gap.value == pytest.approx(abs(level["farther"]) - abs(level["hmc"]))
 

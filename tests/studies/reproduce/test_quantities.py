@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.studies.reproduce.claim import Claim, Evidence
 from holdfast.studies.reproduce.estimate import NotThere
-from holdfast.studies.reproduce.quantities import advantage, beyond_chance, estimate
+from holdfast.studies.reproduce.quantities import Number, beyond_chance, estimate
 from holdfast.studies.reproduce.verdict import judge
 
 IMAGES = 60
@@ -64,7 +64,7 @@ def test_only_images_whose_decision_was_kept():
 
 def test_an_advantage_is_measured_on_the_same_images():
     tables = {"resilience": table(deterministic=0.0, hmc=0.05, deep_ensemble=0.04)}
-    gap = advantage(evidence(), tables, {"treatment": "deep_ensemble"})
+    gap = Number(evidence(), tables).advantage({"treatment": "deep_ensemble"})
     assert gap.value == pytest.approx(0.02, abs=0.005)
     assert gap.low > 0
 
@@ -225,5 +225,5 @@ def test_a_seed_whose_training_failed_costs_that_seed_alone():
 def test_an_advantage_is_on_images_that_both_sides_kept():
     both = table(deterministic=0.0, hmc=0.05, deep_ensemble=0.04)
     both.loc[both.treatment == "deep_ensemble", "label_kept"] = both.image % 3 == 0
-    gap = advantage(evidence(only="kept"), {"resilience": both}, {"treatment": "deep_ensemble"})
+    gap = Number(evidence(only="kept"), {"resilience": both}).advantage({"treatment": "deep_ensemble"})
     assert gap.images == IMAGES // 6

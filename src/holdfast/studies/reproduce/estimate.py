@@ -9,7 +9,8 @@ RESAMPLES = 1999  # of every bootstrap
 class Estimate:
     """A number, its 95 % interval, of how many images and seeds.
 
-    `p`, where there is one, is of Wilcoxon's signed-rank test against the side that is expected, else of both sides.
+    `p`, where there is one, is of Wilcoxon's signed-rank test against the side that is expected, else of both sides; of
+    controls there is none.
     """
 
     value: float

@@ -13,12 +13,12 @@ Intervals are bootstrap intervals over images, and over training seeds as well w
 association are over settings of networks. Where a table has several radii and none is named, the largest is meant.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from holdfast import scores
+from holdfast.scores.statistics import mean_interval, wilcoxon
 from holdfast.studies.reproduce.claim import Evidence
 from holdfast.studies.reproduce.estimate import RESAMPLES, Estimate, NotThere
 from holdfast.studies.reproduce.ranks import Groups, association, correlation
@@ -36,46 +36,88 @@ AVERAGED = "averaged"  # how many draws there were, where "draws" is the number 
 KEYS = ("treatment", "draws", "seed", "attack", "epsilon", "image")  # that tables of one study have in common
 
 
-def estimate(
-    evidence: Evidence, tables: "Mapping[str, DataFrame]", instead: Mapping[str, Any] | None = None
-) -> Estimate:
+def estimate(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> Estimate:
     """The number of a piece of evidence.
 
     Args:
         evidence: what is asked.
         tables: of its panel under one preset.
-        instead: labels that replace those of the evidence: for its controls.
 
     Raises:
         NotThere: no such rows.
     """
-    table, labels = joined(evidence, tables), evidence.where | dict(instead or {})
-    if evidence.quantity == "association":
-        return association([_both(evidence, table, labels)])
-    if evidence.quantity == "correlation":
-        return correlation([_stacked(*_pairs(evidence, table, labels))])
-    return _mean(_values(evidence, table, labels), TESTS.get(evidence.expect, "two-sided"))
+    return Number(evidence, tables).estimate()
 
 
-def advantage(evidence: Evidence, tables: "Mapping[str, DataFrame]", control: Mapping[str, Any]) -> Estimate:
-    """How much further the number goes than for a control's labels, on the same images.
+class Number:
+    """The number of a piece of evidence, and that of its controls, whose rows are read once.
 
-    That is, to the side that is claimed: how much higher, or lower; where zero is claimed, how much nearer to it.
+    Args:
+        evidence, tables: as of `estimate`.
 
     Raises:
-        NotThere: no such rows.
+        NotThere: no such table, or no such column.
     """
-    table, own, other = joined(evidence, tables), evidence.where, evidence.where | dict(control)
-    if evidence.quantity == "association":
-        sides = [_both(evidence, table, own), _both(evidence, table, other)]
-        return association(sides, _signs(evidence, *(association([side]).value for side in sides)))
-    if evidence.quantity == "correlation":
-        pairs = _on_the_same_images(evidence, table, own, other)
-        return correlation(pairs, _signs(evidence, *(correlation([pair]).value for pair in pairs)))
-    a, b = (_values(evidence, table, labels) for labels in (own, other))
-    a, b = a.align(b, join="inner")
-    first, second = _signs(evidence, a.mean(axis=None), b.mean(axis=None))
-    return _mean(_complete(first * a + second * b))
+
+    def __init__(self, evidence: Evidence, tables: "Mapping[str, DataFrame]") -> None:
+        self.evidence, self.table = evidence, joined(evidence, tables)
+        self._read: dict[tuple[Any, ...], DataFrame] = {}
+
+    def estimate(self, control: Mapping[str, Any] | None = None) -> Estimate:
+        """The number, or that of the labels of a control in place of its own.
+
+        Raises:
+            NotThere: no such rows.
+        """
+        evidence, labels = self.evidence, self.evidence.where | dict(control or {})
+        if evidence.quantity == "association":
+            return association([_both(evidence, self.table, labels)])
+        if evidence.quantity == "correlation":
+            return correlation([_stacked(*_pairs(evidence, self.table, labels))])
+        return _mean(self._values(labels), None if control else TESTS.get(evidence.expect, "two-sided"))
+
+    def advantage(self, control: Mapping[str, Any]) -> Estimate:
+        """How much further the number goes than for a control's labels, on the same images.
+
+        That is, to the side that is claimed: how much higher, or lower; where zero is claimed, how much nearer to it.
+
+        Raises:
+            NotThere: no such rows.
+        """
+        evidence, own, other = self.evidence, self.evidence.where, self.evidence.where | dict(control)
+        if evidence.quantity == "association":
+            sides = [_both(evidence, self.table, labels) for labels in (own, other)]
+            return association(sides, _signs(evidence, *(association([side]).value for side in sides)))
+        if evidence.quantity == "correlation":
+            pairs = _on_the_same_images(evidence, self.table, own, other)
+            return correlation(pairs, _signs(evidence, *(correlation([pair]).value for pair in pairs)))
+        a, b = self._values(own).align(self._values(other), join="inner")
+        first, second = _signs(evidence, a.mean(axis=None), b.mean(axis=None))
+        return _mean(_complete(first * a + second * b))
+
+    def _values(self, labels: Mapping[str, Any]) -> "DataFrame":
+        """The number image by image: a frame of seeds (rows) and images (columns)."""
+        evidence = self.evidence
+        if evidence.quantity == "difference":
+            against = self._once(lambda: _grid(rows(self.table, labels | evidence.against), evidence.column),
+                                 "against", labels | evidence.against)  # fmt: skip
+            return self._once(lambda: _complete(self._own(labels).sub(against)), "own", labels)
+        return self._once(lambda: _complete(self._own(labels)), "own", labels)
+
+    def _own(self, labels: Mapping[str, Any]) -> "DataFrame":
+        evidence = self.evidence
+        own = _only(evidence, rows(self.table, labels))
+        if evidence.quantity == "trend":
+            return _slopes(own, evidence.column, evidence.over)
+        if evidence.quantity == "gap":
+            return _grid(own, evidence.column).sub(_grid(own, evidence.other))
+        return _grid(own, evidence.column)
+
+    def _once(self, read: "Callable[[], DataFrame]", what: str, labels: Mapping[str, Any]) -> "DataFrame":
+        name = (what, *sorted(labels.items()))
+        if name not in self._read:
+            self._read[name] = read()
+        return self._read[name]
 
 
 def _signs(evidence: Evidence, own: float, other: float) -> tuple[float, float]:
@@ -142,20 +184,6 @@ def rows(table: "DataFrame", labels: Mapping[str, Any]) -> "DataFrame":
     return chosen
 
 
-def _values(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> "DataFrame":
-    """The number image by image: a frame of seeds (rows) and images (columns)."""
-    own = _only(evidence, rows(table, labels))
-    if evidence.quantity == "difference":
-        found = _grid(own, evidence.column).sub(_grid(rows(table, labels | evidence.against), evidence.column))
-    elif evidence.quantity == "trend":
-        found = _slopes(own, evidence.column, evidence.over)
-    elif evidence.quantity == "gap":
-        found = _grid(own, evidence.column).sub(_grid(own, evidence.other))
-    else:
-        found = _grid(own, evidence.column)
-    return _complete(found)
-
-
 def _complete(values: "DataFrame") -> "DataFrame":
     """The images that have a number under every seed; a seed without any, for its training failed, is left out."""
     found = values.dropna(how="all").dropna(axis="columns")
@@ -194,12 +222,14 @@ def _slopes(own: "DataFrame", column: str, over: str) -> "DataFrame":
     return sum(weight * grid for weight, grid in zip(x / (x @ x), grids, strict=True))
 
 
-def _mean(values: "DataFrame", alternative: Literal["two-sided", "greater", "less"] = "two-sided") -> Estimate:
+def _mean(values: "DataFrame", alternative: Literal["two-sided", "greater", "less"] | None = None) -> Estimate:
+    """Over images, and seeds where there are several; with the test of a side where one is named."""
     a = values.to_numpy()
-    zero = np.zeros_like(a)
-    sides = (a, zero) if len(a) > 1 else (a[0], zero[0])
-    found = scores.compare(*sides, seed=0, alternative=alternative, resamples=RESAMPLES)
-    return Estimate(found.mean, *found.mean_interval, a.shape[1], found.wilcoxon_p, len(a))
+    per_image = a.mean(0)
+    interval = mean_interval(a, seed=0, resamples=RESAMPLES)
+    return Estimate(
+        float(per_image.mean()), *interval, a.shape[1], alternative and wilcoxon(per_image, alternative), len(a)
+    )
 
 
 def _pairs(evidence: Evidence, table: "DataFrame", labels: Mapping[str, Any]) -> "tuple[DataFrame, DataFrame]":

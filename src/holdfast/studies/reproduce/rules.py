@@ -9,7 +9,7 @@ the files (common, preset, scale) and within them, later ones are laid over earl
 """
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,12 +102,12 @@ class Settled:
         if scale not in SCALES:
             raise ValueError(f"reproduce: the scale must be one of {', '.join(SCALES)}, got {scale!r}.")
         self.name, self.data_dir = preset, data_dir
-        self.preset = read(HOME / "presets" / f"{preset}.toml", Preset)
-        self.scale = read(HOME / "scales" / f"{scale}.toml", Scale)
+        self.preset = _read(HOME / "presets" / f"{preset}.toml", Preset)
+        self.scale = _read(HOME / "scales" / f"{scale}.toml", Scale)
 
-    @cached_property
+    @property
     def _files(self) -> tuple[Rules, ...]:
-        return read(HOME / "presets" / "common.toml", Rules), self.preset, self.scale
+        return _read(HOME / "presets" / "common.toml", Rules), self.preset, self.scale
 
     def of(self, section: Section, **labels: str) -> dict[str, Any]:
         """What a section says about these labels."""
@@ -139,6 +139,9 @@ class Settled:
     def draws(self, count: int) -> int:
         """The number of draws that stands for this one."""
         return self.scale.draws.get(count, count)
+
+
+_read = cache(read)  # of files that come with the package; a page asks for them hundreds of times
 
 
 def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

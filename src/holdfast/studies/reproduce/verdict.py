@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from holdfast.scores import holm
 from holdfast.studies.reproduce.claim import Claim, Evidence, values
 from holdfast.studies.reproduce.estimate import Estimate, NotThere
-from holdfast.studies.reproduce.quantities import BEYOND_CHANCE, TESTS, advantage, beyond_chance, estimate
+from holdfast.studies.reproduce.quantities import BEYOND_CHANCE, TESTS, Number, beyond_chance, estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -229,14 +229,16 @@ def _controls(
 
     With `beyond` it must go further with the chance level taken off, too.
     """
-    of = [evidence]
+    if not evidence.controls:
+        return (), ()
+    of = [Number(evidence, tables)]
     if beyond:
-        of.append(evidence.model_copy(update={"column": BEYOND_CHANCE[evidence.column]}))
+        of.append(Number(evidence.model_copy(update={"column": BEYOND_CHANCE[evidence.column]}), tables))
     found, lacking = [], []
     for control in evidence.controls:
         try:
-            number = estimate(evidence, tables, control)
-            gaps = [advantage(e, tables, control) for e in of]
+            number = of[0].estimate(control)
+            gaps = [one.advantage(control) for one in of]
         except NotThere:
             lacking.append(control_name(control))
             continue

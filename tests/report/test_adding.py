@@ -142,6 +142,22 @@ def test_a_run_whose_adding_was_stopped_can_be_added_again(in_parts, tmp_path):
     assert contents(again) == contents(home)
 
 
+def test_claims_can_be_judged_anew_when_nothing_is_lacking(in_parts, tmp_path):
+    again = copied(in_parts[0], tmp_path)
+    kept = read_kept(again, "smoke")
+    judgements = tuple(judge(c, {}, kept.findings.get(c.id, ())) for c in CLAIMS)
+    nothing = {"studies": (), "parts": (), "tables": {}, "missing": {}, "times": {}, "seconds": 0.0}
+    found = replace(run(SECOND), kept=kept, judgements=judgements, **nothing)
+    report.keep_results(found, tmp_path)
+    without_drawings = lambda home: {
+        name: re.sub(r"<svg.*?</svg>", "", content.decode(), flags=re.DOTALL)
+        for name, content in contents(home).items()
+        if name != "manifest.json" and not name.startswith("figures/claims")  # of numbers with six digits
+    }
+    assert without_drawings(again) == without_drawings(in_parts[0])
+    assert read_kept(again, "smoke").manifest == read_kept(in_parts[0], "smoke").manifest
+
+
 def test_the_page_of_the_run_links_to_the_kept_tables(in_parts, tmp_path):
     home, _ = in_parts
     found = run(study_of("BE-F4").only(["(b) PGD, HMC"]), kept=read_kept(home, "smoke"))

@@ -19,16 +19,6 @@ def chosen_studies(figures: list[str], panels: list[str] | None) -> "list[Study]
     return _panels(chosen, panels, strict=figures != ["all"]) if panels else chosen
 
 
-def lacking(kept: "Kept", chosen: "list[Study]", scale: str, data_dir: "Path | None" = None) -> "list[Study]":
-    """The studies with the panels alone that the kept results lack; there must be some."""
-    if not (rest := kept.lacks(chosen, scale, data_dir)):
-        raise ValueError(
-            f"reproduce: {kept.folder} has all of what was asked for. Without --add everything that is there is "
-            "replaced by what was asked for."
-        )
-    return rest
-
-
 def no_outdated(kept: "Kept", scale: str, data_dir: "Path | None" = None) -> None:
     """Refuse to mix numbers of other settings into the claims; a panel that has none yet may stay so."""
     if outdated := sorted(name for name in kept.outdated(scale, data_dir) if not kept.is_empty(name)):

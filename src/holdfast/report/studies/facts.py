@@ -100,7 +100,7 @@ def runs(found: Reproduction) -> list[dict[str, Any]]:
             "versions": ", ".join(f"{k} {v}" for k, v in run["versions"].items()),
             "again": run["again"],
         }
-        for run in (*told, own)
+        for run in (*told, *([own] if found.studies else []))
     ]
 
 

@@ -250,7 +250,8 @@ def _manifest(found: Reproduction) -> dict[str, Any]:
         "again": facts.command(found, found.studies),
     }
     earlier = [one.model_dump(mode="json") for one in found.kept.runs] if found.kept else []
-    return {"scale": sizes_of(found.scale), "presets": found.presets, "runs": [*earlier, run]}
+    runs = [*earlier, run] if found.studies else earlier  # claims may be judged anew without any
+    return {"scale": sizes_of(found.scale), "presets": found.presets, "runs": runs}
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

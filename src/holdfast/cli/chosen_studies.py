@@ -19,6 +19,19 @@ def chosen_studies(figures: list[str], panels: list[str] | None) -> "list[Study]
     return _panels(chosen, panels, strict=figures != ["all"]) if panels else chosen
 
 
+def to_add(
+    kept: "Kept | None", home: "Path", chosen: "list[Study]", scale: str, data_dir: "Path | None" = None
+) -> "tuple[list[Study], str]":
+    """The studies with the panels alone that are lacking in the kept results, and a line for the user."""
+    from holdfast import report
+
+    if kept is None:
+        return chosen, f"Nothing is kept in {home} yet: all of it is computed.\n"
+    report.check_kept(kept)
+    rest = kept.lacks(chosen, scale, data_dir)
+    return rest, "" if rest else f"{home} has all of what was asked for: its claims are judged anew.\n"
+
+
 def no_outdated(kept: "Kept", scale: str, data_dir: "Path | None" = None) -> None:
     """Refuse to mix numbers of other settings into the claims; a panel that has none yet may stay so."""
     if outdated := sorted(name for name in kept.outdated(scale, data_dir) if not kept.is_empty(name)):

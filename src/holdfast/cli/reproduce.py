@@ -79,7 +79,7 @@ def reproduce(
         bool,
         typer.Option(
             "--add",
-            help="Compute only panels that KEEP/SCALE lacks, if any, add them to it, and judge the claims by all of them.",
+            help="Compute only panels that KEEP/SCALE lacks, add them, and judge the claims by all of it.",
         ),
     ] = False,
 ) -> None:
@@ -100,7 +100,7 @@ def reproduce(
     from joblib import cpu_count
 
     from holdfast import report
-    from holdfast.cli.chosen_studies import chosen_studies, finished_studies, no_outdated
+    from holdfast.cli.chosen_studies import chosen_studies, finished_studies, no_outdated, to_add
     from holdfast.machine import memory_limit, working_memory
     from holdfast.studies.engine import Context, Store
     from holdfast.studies.engine.machines import dask_workers, slurm_workers
@@ -123,14 +123,9 @@ def reproduce(
     data_dir = data_dir and data_dir.absolute()  # workers may have been started in other folders
     store = Store.at(run or f"runs/reproduce-{scale}", Context(data_dir=data_dir, **limits))
     kept = read_kept(keep / scale, scale) if keep and add else None
-    if kept:
-        report.check_kept(kept)
-        chosen = kept.lacks(chosen, scale, data_dir)
-        if not chosen:
-            console.print(f"{escape(str(kept.folder))} has all of what was asked for: its claims are judged anew.",
-                          highlight=False)  # fmt: skip
-    elif add:
-        console.print(f"Nothing is kept in {escape(str(keep / scale))} yet: all of it is computed.", highlight=False)
+    if add and keep:
+        chosen, told = to_add(kept, keep / scale, chosen, scale, data_dir)
+        console.print(escape(told), end="", highlight=False)
     if finished and chosen:
         chosen = finished_studies(chosen, store, scale, presets, " that the kept results lack" if kept else "")
     if kept:

@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(BIN)/holdfast demo
 
 test: .venv/installed lint
-	$(BIN)/pytest --numprocesses 2 --dist worksteal --quiet tests src
+	$(BIN)/pytest --numprocesses 3 --dist worksteal --quiet tests src
 
 # 10,000 malformed inputs for every parser, and 150 processes killed while they share a run folder; a few minutes.
 fuzz: .venv/installed

@@ -12,7 +12,7 @@ from holdfast.report import wording
 from holdfast.report.studies.cards import STATES
 from holdfast.report.studies.draws import draws_here
 from holdfast.report.studies.evidence import number_in_words
-from holdfast.report.studies.posteriors import kept_rows
+from holdfast.report.studies.posteriors import kept_fits
 from holdfast.report.studies.sides import PRESETS
 from holdfast.report.studies.sizes import images_tested, images_trained, training_seeds
 from holdfast.report.studies.unlearnt import kept_rows as shares
@@ -124,7 +124,7 @@ def below(results: Path, manifest: dict) -> list[str]:
         f"{training_seeds(done, sizes['seeds'])}. Test images: "
         f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}."
         + (f" Of {', '.join(others)}, what was computed had settings that have changed since." if others else ""),
-        unmixed(kept_rows(results, scale)),
+        unmixed(kept_fits(results, scale)),
         unlearnt(shares(results)),
         f"{count}: {hours(runs)}; again by {again}.",
     ]

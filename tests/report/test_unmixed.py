@@ -8,7 +8,7 @@ from synthetic_reproduction import make_reproduction
 from test_page import Page
 
 from holdfast import report
-from holdfast.report.studies.posteriors import rows_of
+from holdfast.report.studies.posteriors import fits_of, posteriors, remarks
 from holdfast.report.studies.unmixed import unmixed
 
 
@@ -52,25 +52,54 @@ def test_what_draws_say_of_themselves_stands_on_the_page(tmp_path):
 def test_only_chains_that_have_not_mixed_are_warned_of():
     mixed, still = diagnosed("hmc", mixing="mixed in function space"), diagnosed("hmc")
     free = diagnosed("mean_field", chains=np.nan, mixing="independent draws")
-    assert unmixed([("a", mixed), ("b", free)]) == ""
-    assert unmixed([("a", mixed), ("b", still), ("c", free)]).startswith("1 of 2 diagnosed posteriors that")
+    assert unmixed({"a": [mixed], "b": [free]}) == ""
+    assert unmixed({"a": [mixed], "b": [still], "c": [free]}).startswith("1 of 2 diagnosed posteriors that")
     lost = still | {f"{f}_{n}": np.nan for f in ("log_probability", "relevance") for n in ("rhat_90", "ess_50")}
-    assert "up to unknown" in unmixed([("a", lost)])
+    assert "up to unknown" in unmixed({"a": [lost]})
 
 
-def test_of_fits_that_differ_in_seed_or_width_the_worst_is_shown(tmp_path):
+def fits(**rhat):
+    """Rows of HMC that differ in width and seed, with these limits of R-hat."""
+    of = lambda value: {f"{f}_rhat_90": value for f in ("log_probability", "relevance")}
+    rows = [diagnosed("hmc", network="fc2", **of(value), **more) for value, more in rhat.values()]
+    return pandas.DataFrame(rows)
+
+
+def page_with(table):
     found = make_reproduction()
-    rows = [
-        diagnosed("hmc", network="fc2", width=width, seed=seed, kept=10 * width + seed)
-        | {"log_probability_rhat_90": value}
-        for width, seed, value in ((8, 0, 1.1), (8, 1, np.nan), (16, 0, 1.7), (16, 1, 1.3))
-    ]
-    order = ["treatment", "network", "width", "seed", "method"]
-    table = pandas.DataFrame(rows)[[*order, *(c for c in rows[0] if c not in order)]]
     tables = dict(found.tables)
     for study in ("BE-F3", "BE-F2"):  # which share their fits
         tables[study, "MNIST", "corrected"] = {**tables[study, "MNIST", "corrected"], "posteriors": table}
-    shown = dict(rows_of(dataclasses.replace(found, tables=tables)))
-    (title,) = shown
-    assert title == "HMC, embedded Fashion-MNIST, fc2 (the one of 4 that mixed worst)"
-    assert shown[title]["kept"] == 160
+    return dataclasses.replace(found, tables=tables)
+
+
+def test_of_fits_that_differ_in_seed_or_width_the_worst_is_shown():
+    mixed = {"mixing": "mixed in function space"}
+    found = page_with(
+        fits(a=(1.1, {"kept": 10}), b=(1.7, {"kept": 11, "said": "It drifts."}), c=(1.01, {"kept": 12} | mixed))
+    )
+    (shown,) = posteriors(found).groups
+    assert shown[0] == "HMC, embedded Fashion-MNIST, fc2 (the one that mixed worst of 3)"
+    assert shown[1][0][:2] == ["ensemble of 2 local chains", "11"]
+    assert remarks(found) == [(shown[0], "1 of 3 fits warned. It drifts.")]
+    text = unmixed(fits_of(found))
+    assert text.startswith("2 of 3 diagnosed posteriors")
+    assert "is up to 1.10 to 1.70 for" in text
+    assert "fc2, 2 fits: 17 of 10 to 11 draws are distinct, and the chains of 1 still drift." in text
+
+
+def test_chains_of_which_nothing_is_known_are_no_better_than_others():
+    found = page_with(fits(a=(np.nan, {"kept": 4}), b=(1.7, {"kept": 11})))
+    ((_, rows),) = posteriors(found).groups
+    assert rows[0][1] == "4"
+
+
+def test_ensembles_without_chains_do_not_mix():
+    free = {"chains": np.nan, "mixing": "independent draws"}
+    found = page_with(fits(a=(np.nan, {"kept": 4} | free), b=(np.nan, {"kept": 11} | free)))
+    ((title, _),) = posteriors(found).groups
+    assert title == "HMC, embedded Fashion-MNIST, fc2 (one of 2)"
+
+
+def test_a_panel_whose_diagnoses_all_failed_has_no_row():
+    assert posteriors(page_with(pandas.DataFrame())) is None

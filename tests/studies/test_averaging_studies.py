@@ -45,6 +45,30 @@ def test_claims_name_tables_that_their_studies_make():
                 assert evidence.table in made[evidence.study, evidence.panel]
 
 
+def test_what_is_averaged_as_corrected_is_diagnosed_fit_by_fit():
+    for part in plan(OURS, "smoke"):
+        norms = {cell.needs["averaging"].needs["ensemble"].key for _, cell in part.tables.get("norms", ())}
+        rows = part.tables.get("posteriors", [])
+        diagnosed = {cell.needs["ensemble"].key for _, cell in rows}
+        assert diagnosed <= norms
+        if part.preset == "corrected" and norms:
+            fits = {(row["treatment"], str(row)) for row, _ in part.tables["norms"]}
+            alone = {"deterministic", "loud"}
+            assert {name for name in fits if name[0] not in alone} == {(r["treatment"], str(r)) for r, _ in rows}
+        else:
+            assert not rows
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_networks_say_on_how_many_images_they_were_trained(scale):
+    """Which claims compare them within; at least five settings of each size."""
+    for part in plan([studies()["GA-F4"]], scale):
+        rows = pd.DataFrame([row for row, _ in part.tables.get("networks", ())])
+        for treatment in ("hmc", "sgd") if len(rows) else ():  # of which claims speak
+            settings = rows[rows.treatment == treatment].drop(columns="seed").drop_duplicates()
+            assert settings.groupby("train", dropna=False).size().min() >= 5
+
+
 def test_grid_changes_what_it_names_and_nothing_else():
     fit = Cell("fit", {"network": {"width": 1, "name": "mlp"}, "fit": {"training": {"epochs": 2}}, "seed": 0})
     (labels, changes), *rest = combinations({"network.width": [8, 16], "fit.training.epochs": [3]})

@@ -122,17 +122,17 @@ def reproduce(
     limits = {"share": memory} if elsewhere else {"memory": working_memory(memory, processes)}
     data_dir = data_dir and data_dir.absolute()  # workers may have been started in other folders
     store = Store.at(run or f"runs/reproduce-{scale}", Context(data_dir=data_dir, **limits))
-    kept = read_kept(keep / scale, scale) if keep and add else None
+    kept, told = read_kept(keep / scale, scale) if keep and add else None, ""
     if add and keep:
         chosen, told = to_add(kept, keep / scale, chosen, scale, data_dir)
-        console.print(escape(told), end="", highlight=False)
     if finished and chosen:
         chosen = finished_studies(chosen, store, scale, presets, " that the kept results lack" if kept else "")
     if kept:
         no_outdated(kept.without(chosen), scale, data_dir)
+    console.print(escape(told), end="", highlight=False)
     start = time.perf_counter()
     with ExitStack() as stack:
-        if slurm:
+        if slurm and chosen:
             cells = [cell for part in plan(chosen, scale, presets, data_dir=data_dir) for cell in part.cells]
             slurm_workers(store, cells, count=max(1, jobs), settings=_slurm(slurm))
         elif cluster:

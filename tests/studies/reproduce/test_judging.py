@@ -137,9 +137,37 @@ def test_what_is_to_be_zero_must_be_nearer_to_it_than_a_control(sign):
     near = lambda control: evidence("zero", quantity="level", margin=0.5, controls=[{"treatment": control}])
     for control, expected in (("nearer", "holds weaker"), ("farther", "holds"), ("farther_above", "holds")):
         assert judged(frame, near(control)).verdict == expected, control
-    gap = Number(near("farther"), {"t": frame}).advantage({"treatment": "farther"})
-    level = {name: own.value.mean() for name, own in frame.groupby("treatment")}
-    assert gap.value == pytest.approx(abs(level["farther"]) - abs(level["hmc"]))
+
+
+def test_as_far_on_the_other_side_is_not_nearer():
+    """Both sides share most of their noise, so that their difference is known much better than their sum."""
+    asked = evidence("zero", quantity="level", margin=0.5)
+    further = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        shared = random.normal(0, 0.2, IMAGES)
+        sides = {"hmc": -0.03, "other": 0.03}
+        frame = pandas.concat(
+            pandas.DataFrame({"treatment": name, "seed": 0, "image": range(IMAGES),
+                              "value": level + shared + random.normal(0, 0.02, IMAGES)})
+            for name, level in sides.items()
+        )  # fmt: skip
+        further += Number(asked, {"t": frame}).advantage({"treatment": "other"}).low > 0
+    assert further <= 4
+
+
+def test_ranks_may_have_to_be_nearer_to_zero():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, IMAGES))
+    sides = {"hmc": x[1], "other": -x[0] + 0.1 * x[1], "like": x[1] + 1e-9 * x[0]}
+    frame = pandas.concat(
+        pandas.DataFrame({"treatment": n, "seed": 0, "image": range(IMAGES), "value": x[0], "twin": y})
+        for n, y in sides.items()
+    )  # fmt: skip
+    for quantity in ("correlation", "association"):
+        number = Number(evidence("zero", quantity=quantity, other="twin"), {"t": frame.assign(width=frame.image)})
+        assert number.advantage({"treatment": "other"}).low > 0
+        assert number.advantage({"treatment": "like"}).low < 0
 
 
 @pytest.mark.parametrize("expect", ["negative", "not above"])

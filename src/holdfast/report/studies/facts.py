@@ -9,10 +9,10 @@ from typing import Any
 
 from holdfast.machine import total_memory
 from holdfast.report.studies.names import data_title, treatment_title
-from holdfast.report.studies.sizes import images_tested, images_trained, training_seeds
+from holdfast.report.studies.sizes import images_tested, images_trained, training_seeds, widths
 from holdfast.report.wording import NBSP, attack_title, listing, plain
 from holdfast.studies.reproduce.kept import KeptRun
-from holdfast.studies.reproduce.plan import plan
+from holdfast.studies.reproduce.plan import Part, plan
 from holdfast.studies.reproduce.rules import Scale, Section, Settled
 from holdfast.studies.reproduce.run import Reproduction
 from holdfast.studies.reproduce.study import Panel, Study, studies
@@ -54,7 +54,7 @@ def meant(found: Reproduction) -> str:
     scale = settled(found).scale
     stands = f" ({listing(sorted({f'{data_title(v)} in place of all image data' for v in scale.data.values()}))})"
     words = {"train": plain(scale.train), "draws": scale.draws.get(100, 100), **_images(found)}
-    words["networks"] = listing(f"{name} of {own} units" for name, own, _ in _widths(found))
+    words["networks"] = listing(f"{name} of {own} units in most figures" for name, own, _ in _widths(found))
     return MEANT.get(found.scale, "").format(data=stands if scale.data else "", **words)
 
 
@@ -67,8 +67,9 @@ def sizes(found: Reproduction) -> dict[str, str]:
         "Training images": _images(found)["trained"],
         "Training seeds": _images(found)["seeds"],
         "k": f"{plain(scale.k)}{NBSP}%, and the figure's own",
-        "Networks": listing(
-            f"{name} of {own} units in a layer (the papers: {whole})" for name, own, whole in _widths(found)
+        "Networks": ". ".join(
+            f"Units in a layer of {name}: {widths(_parts(found), name, own)}; the papers: {whole}"
+            for name, own, whole in _widths(found)
         ),
         "Draws": listing(f"{here} for the papers' {there}" for there, here in sorted(scale.draws.items()))
         or "as the papers",
@@ -106,12 +107,17 @@ def runs(found: Reproduction) -> list[dict[str, Any]]:
 
 def _images(found: Reproduction) -> dict[str, str]:
     """Test images and training images of all that the page shows."""
-    kept, scale = found.kept.panels if found.kept else (), settled(found).scale
-    earlier = (study.only([title for name, title in kept if name == study.id]) for study in studies().values())
-    chosen = [*found.studies, *(study for study in earlier if study)]
-    parts = plan(chosen, found.scale, found.presets, data_dir=found.data_dir)
+    parts, scale = _parts(found), settled(found).scale
     told = {"tested": images_tested(parts, scale.points), "trained": images_trained(parts, scale.train)}
     return told | {"seeds": training_seeds(parts, scale.seeds)}
+
+
+def _parts(found: Reproduction) -> list[Part]:
+    """The plan of all that the page shows."""
+    kept = found.kept.panels if found.kept else ()
+    earlier = (study.only([title for name, title in kept if name == study.id]) for study in studies().values())
+    chosen = [*found.studies, *(study for study in earlier if study)]
+    return plan(chosen, found.scale, found.presets, data_dir=found.data_dir)
 
 
 def _widths(found: Reproduction) -> list[tuple[str, int, str]]:

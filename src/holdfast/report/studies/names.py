@@ -24,6 +24,7 @@ _TREATMENTS = {
 _DATA = {
     "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar-10": "CIFAR-10",
     "fashion-mini": "embedded Fashion-MNIST", "half-moons": "half moons",
+    "embedded-moons": "curves in 20 dimensions", "embedded-spheres": "spheres in 20 dimensions",
 }  # fmt: skip
 SCORES = {  # what a column `value` is, by the label that says it
     "l2": "ℓ2 distance", "relative": "relative distance", "cosine": "cosine", "localisation": "Loc.",

@@ -11,7 +11,7 @@ from holdfast.report.studies.cards import STATES, Card, by_paper, cards, headlin
 from holdfast.report.studies.forest import worded
 from holdfast.report.studies.kept_articles import ALL_ROWS, KeptArticle, kept_articles
 from holdfast.report.studies.names import control_title, in_words, look, sentence
-from holdfast.report.studies.posteriors import posteriors, remarks, rows_of
+from holdfast.report.studies.posteriors import fits_of, posteriors, remarks
 from holdfast.report.studies.unlearnt import rows_of as shares_of
 from holdfast.report.studies.unlearnt import unlearnt
 from holdfast.report.studies.unmixed import unmixed
@@ -91,7 +91,7 @@ def page_text(
         meanings=facts.meanings(found),
         posteriors=posteriors(found),
         remarks=remarks(found),
-        unmixed=unmixed(rows_of(found)),
+        unmixed=unmixed(fits_of(found)),
         unlearnt=unlearnt(shares_of(found)),
         worded=worded,
         in_words=in_words,

@@ -92,6 +92,31 @@ def images_trained(parts: Iterable[Part], usual: int | None) -> str:
     )
 
 
+def widths(parts: Iterable[Part], network: str, usual: int) -> str:
+    """How wide a network is, with the figures where it is not.
+
+    >>> from holdfast.studies.reproduce.plan import plan
+    >>> from holdfast.studies.reproduce.study import study_of
+    >>> chosen = plan([study_of(s) for s in ("BE-F3", "GA-T1", "TH-1", "TH-2")], "laptop")
+    >>> widths(chosen, "conv", 32), widths(chosen, "fc2", 128)
+    ('32; 128 as published in GA-T1 (MNIST, VI and Fashion-MNIST, VI)', '128; 64 in TH-1; 16 to 64 in TH-2')
+    """
+    own: dict[Place, dict[str, set[int]]] = {}
+    for part in parts:
+        for cell in _all_cells(part):
+            architecture = cell.settings.get("network", {}) if cell.kind == "fit" else {}
+            if architecture.get("name") == network:
+                by_preset = own.setdefault((part.study.id, part.panel.title), {})
+                by_preset.setdefault(part.preset, set()).add(architecture["width"])
+    found: dict[Place, str] = {}
+    for place, by_preset in own.items():
+        one = all(known == next(iter(by_preset.values())) for known in by_preset.values())
+        said = {f"{_ends(known)}{'' if one else f' {PRESETS[preset]}'}": None
+                for preset, known in by_preset.items() if known != {usual}}  # fmt: skip
+        found |= {place: listing(said)} if said else {}
+    return "; ".join([plain(usual), *(f"{words} in {_places(places)}" for words, places in _by_value(found).items())])
+
+
 def _all_cells(part: Part) -> Iterator[Cell]:
     """The cells of a part and all that they need."""
     left, seen = list(part.cells), set()
@@ -126,9 +151,13 @@ def _papers_of(training: Training, common: Iterable[Training], alone: Iterable[t
 
 def _range(trainings: Iterable[Training]) -> str:
     counts = [t.images for t in trainings]
-    known = sorted(n for n in counts if n is not None)
-    words = " to ".join(plain(n) for n in dict.fromkeys((known[0], known[-1]))) if known else ""
-    return " or ".join([*([words] if words else []), *(["all"] if None in counts else [])])
+    known = [n for n in counts if n is not None]
+    return " or ".join([*([_ends(known)] if known else []), *(["all"] if None in counts else [])])
+
+
+def _ends(numbers: Iterable[int]) -> str:
+    known = sorted(numbers)
+    return " to ".join(plain(n) for n in dict.fromkeys((known[0], known[-1])))
 
 
 def _by_value(found: Mapping[Place, Value]) -> dict[Value, list[Place]]:

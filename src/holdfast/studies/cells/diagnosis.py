@@ -3,9 +3,9 @@
 Settings: data, points (that are attacked and explained draw by draw), images (that are predicted), seed. Needs:
 ensemble. `mixing` is the verdict of `diagnostics.diagnose` in words; R-hat and the effective sample size are of the
 log probability of the true class and of the relevance of single pixels, each at 50, 90 and 99 % of the functions;
-`robustness_mcse` is the Monte Carlo error of the k-LRP of the mean map; `deviation_over_prior` is, layer by layer, the
-posterior's standard deviation over the prior's, for fits that know it; `said` are the warnings of the fit. Numbers that
-the method does not have are NaN.
+`robustness_mcse` is the Monte Carlo error of the k-LRP of the mean map at 20 %, or at one pixel where that is more;
+`deviation_over_prior` is, layer by layer, the posterior's standard deviation over the prior's, for fits that know it;
+`said` are the warnings of the fit. Numbers that the method does not have are NaN.
 """
 
 import math

@@ -13,7 +13,7 @@ Intervals are bootstrap intervals over images, and over training seeds as well w
 association are over settings of networks. Where a table has several radii and none is named, the largest is meant.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy as np
 from holdfast.scores.statistics import mean_interval, wilcoxon
 from holdfast.studies.reproduce.claim import Evidence
 from holdfast.studies.reproduce.estimate import RESAMPLES, Estimate, NotThere
-from holdfast.studies.reproduce.ranks import Groups, association, correlation
+from holdfast.studies.reproduce.ranks import Groups, association, correlation, over_groups, over_seeds
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -79,7 +79,8 @@ class Number:
     def advantage(self, control: Mapping[str, Any]) -> Estimate:
         """How much further the number goes than for a control's labels, on the same images.
 
-        That is, to the side that is claimed: how much higher, or lower; where zero is claimed, how much nearer to it.
+        That is, to the side that is claimed: how much higher, or lower. Where zero is claimed, how much nearer to it:
+        how far the number is above -|b| or below |b|, whichever is less sure, for the control's number b.
 
         Raises:
             NotThere: no such rows.
@@ -87,13 +88,13 @@ class Number:
         evidence, own, other = self.evidence, self.evidence.where, self.evidence.where | dict(control)
         if evidence.quantity == "association":
             sides = [_both(evidence, self.table, labels) for labels in (own, other)]
-            return association(sides, _signs(evidence, *(association([side]).value for side in sides)))
+            return _smaller(association(sides, s) for s in _signs(evidence, lambda: over_groups(sides[1])))
         if evidence.quantity == "correlation":
             pairs = _on_the_same_images(evidence, self.table, own, other)
-            return correlation(pairs, _signs(evidence, *(correlation([pair]).value for pair in pairs)))
+            return _smaller(correlation(pairs, s) for s in _signs(evidence, lambda: over_seeds(pairs[1])))
         a, b = self._values(own).align(self._values(other), join="inner")
-        first, second = _signs(evidence, a.mean(axis=None), b.mean(axis=None))
-        return _mean(_complete(first * a + second * b))
+        signs = _signs(evidence, lambda: b.mean(axis=None))
+        return _smaller(_mean(_complete(first * a + second * b)) for first, second in signs)
 
     def _values(self, labels: Mapping[str, Any]) -> "DataFrame":
         """The number image by image: a frame of seeds (rows) and images (columns)."""
@@ -120,11 +121,19 @@ class Number:
         return self._read[name]
 
 
-def _signs(evidence: Evidence, own: float, other: float) -> tuple[float, float]:
-    """With which signs both numbers are added up, so that the sum says how much further the own one goes."""
+def _signs(evidence: Evidence, other: Callable[[], float]) -> list[tuple[float, float]]:
+    """With which signs both numbers are added up, so that the sum says how much further the own one goes.
+
+    Nearer to zero than b is what is above -|b| and below |b|: both sums must be positive.
+    """
     if evidence.expect == "zero":
-        return -float(np.sign(own)), float(np.sign(other))
-    return (-1.0, 1.0) if evidence.expect in ("negative", "not above") else (1.0, -1.0)
+        sign = float(np.sign(other()))
+        return [(1.0, sign), (-1.0, sign)]
+    return [(-1.0, 1.0)] if evidence.expect in ("negative", "not above") else [(1.0, -1.0)]
+
+
+def _smaller(gaps: Iterable[Estimate]) -> Estimate:
+    return min(gaps, key=lambda gap: gap.low)
 
 
 def beyond_chance(evidence: Evidence, tables: "Mapping[str, DataFrame]") -> tuple[Estimate, float]:

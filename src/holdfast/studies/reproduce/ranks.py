@@ -26,17 +26,18 @@ def association(sides: Sequence[Groups], signs: Sequence[float] = (1.0,)) -> Est
     """
     whole = [np.concatenate(group, 1) for groups in sides for group in groups]
     if any(np.ptp(pairs, axis=1).min() == 0 for pairs in whole):
-        raise NotThere("one of the two columns is the same for all networks")
+        raise NotThere("one of the two columns is the same for all networks that are compared with each other")
     random = np.random.default_rng(0)
     again = lambda group: [group[i] for i in random.integers(0, len(group), len(group))]
-    number = lambda found: sum(sign * _over_groups(groups) for sign, groups in zip(signs, found, strict=True))
+    number = lambda found: sum(sign * over_groups(groups) for sign, groups in zip(signs, found, strict=True))
     resampled = [number([[again(group) for group in groups] for groups in sides]) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(resampled, [0.025, 0.975])
     networks = sum(setting.shape[1] for group in sides[0] for setting in group)
     return Estimate(float(number(sides)), float(low), float(high), networks)
 
 
-def _over_groups(groups: Groups) -> float:
+def over_groups(groups: Groups) -> float:
+    """The association of one side, without its interval."""
     whole = [np.concatenate(group, 1) for group in groups]
     weights = [pairs.shape[1] for pairs in whole]
     return float(np.average([_spearman(pairs) for pairs in whole], weights=weights))
@@ -61,8 +62,12 @@ def correlation(pairs: Sequence[np.ndarray], signs: Sequence[float] = (1.0,)) ->
     times = random.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
     resampled = number([(times * _resampled(p, chosen)).sum(1) / seeds for p in pairs])
     low, high = np.nanquantile(resampled, [0.025, 0.975])
-    value = number([np.mean([_spearman(p[:, s]) for s in range(seeds)]) for p in pairs])
-    return Estimate(float(value), float(low), float(high), images, seeds=seeds)
+    return Estimate(float(number([over_seeds(p) for p in pairs])), float(low), float(high), images, seeds=seeds)
+
+
+def over_seeds(pair: np.ndarray) -> float:
+    """The correlation of one side, without its interval."""
+    return float(np.mean([_spearman(pair[:, s]) for s in range(pair.shape[1])]))
 
 
 def _resampled(pair: np.ndarray, chosen: np.ndarray) -> np.ndarray:

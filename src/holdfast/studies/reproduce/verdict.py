@@ -5,7 +5,7 @@ A piece of evidence, in the corrected figures:
     holds            the interval lies where the claim says: on one side of zero; for "zero", "not above", "not below"
                      within the margin. Where a sign is claimed it lies there also once the chance level is taken off,
                      is clear of what is too little to matter, and at least half of the paper's number. It goes further
-                     than every control's
+                     than every control's; where zero is claimed, it lies nearer to it
     holds weaker     the interval lies there, but one of the rest is not so, or a control could not be compared
     does not hold    otherwise, and where the whole interval is too little to matter
     untestable       the figure could not be made, and why
@@ -52,7 +52,7 @@ class Finding:
     Attributes:
         evidence: what was asked.
         published, corrected: the number under either preset; None where there is none.
-        controls: (label, number, whether the claim's own is above it) under the corrected preset.
+        controls: (label, number, whether the claim's own goes further) under the corrected preset.
         verdict, why: in words.
         beyond_chance, chance: under the corrected preset, the number with the chance level taken off, and that level;
             None for numbers that have none.

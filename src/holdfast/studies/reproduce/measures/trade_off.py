@@ -29,5 +29,6 @@ def tables(study: Study, panel: Panel, settled: Settled) -> dict[str, list[Label
             for values, changes in combinations(chosen.get("grid", {})):
                 cell = Cell("trade_off", settings, {"ensemble": changed(ensemble, changes)})
                 own = {KEPT_DRAWS if name == "draws" else name: value for name, value in values.items()}
+                own.setdefault("train", ensemble.settings["train"])  # claims compare networks of one size of the data
                 found.append(({"treatment": treatment, "seed": seed} | own, cell))
     return {"networks": found}

@@ -37,6 +37,14 @@ def contents(folder):
     return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
+def copied(home, folder):
+    for name, content in contents(home).items():
+        file = folder / "smoke" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return folder / "smoke"
+
+
 @pytest.fixture(scope="module")
 def at_once(tmp_path_factory):
     return report.keep_results(run(BOTH), tmp_path_factory.mktemp("whole"))
@@ -201,56 +209,6 @@ def test_a_panel_that_is_computed_again_takes_the_place_of_the_old(in_parts, tmp
     assert panels == [{"BE-F13": ["CIFAR-10"]}, {"BE-F3": ["CIFAR-10"]}, {"BE-F3": ["MNIST"]}]
 
 
-def test_what_failed_or_has_other_settings_or_numbers_is_lacking(tmp_path, monkeypatch):
-    home = report.keep_results(run(FIRST, OTHER), tmp_path)
-    kept = read_kept(home, "smoke")
-    titles = lambda found: [(s.id, [p.title for p in s.panels]) for s in found]
-    asked = [WHOLE.only(["MNIST", "Fashion-MNIST"]), OTHER]
-    monkeypatch.setattr("holdfast.studies.reproduce.kept.claims", lambda: {c.id: c for c in make_claims("BE-F3")[:1]})
-    kept = replace(kept, findings=kept.findings | {"BE-X1": kept.findings["BE-X1"]})
-    assert kept.outdated("smoke") == set()
-    assert titles(kept.lacks(asked, "smoke")) == [("BE-F3", ["Fashion-MNIST"])]
-    told = json.loads((home / "manifest.json").read_text())
-    mnist = told["runs"][0]["studies"]["BE-F3"]["panels"]["MNIST"]
-    for change in ({"settings": "0"}, {"missing": {"corrected": {"why": "it diverged", "failed": True}}}):
-        told["runs"][0]["studies"]["BE-F3"]["panels"]["MNIST"] = mnist | change
-        (home / "manifest.json").write_text(json.dumps(told))
-        kept = read_kept(home, "smoke")
-        assert titles(kept.lacks(asked, "smoke")) == [("BE-F3", ["MNIST", "Fashion-MNIST"])]
-        assert kept.outdated("smoke") == ({("BE-F3", "MNIST")} if "settings" in change else set())
-        assert kept.without([FIRST]).outdated("smoke") == set()
-
-
-def test_a_claim_that_asks_another_number_now_is_lacking_it(tmp_path, monkeypatch):
-    kept = read_kept(report.keep_results(run(FIRST, OTHER), tmp_path), "smoke")
-    asked = make_claims("BE-F3")[0]
-    other = asked.model_copy(update={"evidence": (asked.evidence[0].model_copy(update={"only": "kept"}),)})
-    monkeypatch.setattr("holdfast.studies.reproduce.kept.claims", lambda: {other.id: other})
-    assert [s.id for s in kept.lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
-    home = report.keep_results(run(OTHER, claims=[other], kept=kept.without([OTHER])), tmp_path)  # judged, not run
-    assert [s.id for s in read_kept(home, "smoke").lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
-
-
-def test_a_claim_that_asks_another_control_since_is_lacking_it_until_it_was_tried(tmp_path, monkeypatch):
-    kept = read_kept(report.keep_results(run(FIRST, OTHER), tmp_path), "smoke")
-    asked = make_claims("BE-F3")[0]
-    more = (*asked.evidence[0].controls, {"treatment": "loud"}, {"treatment": "nobody"})
-    asked = asked.model_copy(update={"evidence": (asked.evidence[0].model_copy(update={"controls": more}),)})
-    monkeypatch.setattr("holdfast.studies.reproduce.kept.claims", lambda: {asked.id: asked})
-    assert [s.id for s in kept.lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
-    found = judge(asked, {}, kept.findings[asked.id]).findings[0]
-    assert found.untried == ("loud", "nobody")
-    yet = "it has yet to be compared with the network with logits × 100 and nobody"
-    assert found.verdict == "does not hold" or yet in found.why
-    home = report.keep_results(run(OTHER, claims=[asked], kept=kept.without([OTHER])), tmp_path)  # judged, not run
-    assert [s.id for s in read_kept(home, "smoke").lacks([FIRST, OTHER], "smoke")] == ["BE-F3"]
-    kept = read_kept(home, "smoke").without([FIRST])
-    home = report.keep_results(run(FIRST, claims=[asked], kept=kept), tmp_path)
-    tried = read_kept(home, "smoke")
-    assert tried.lacks([FIRST, OTHER], "smoke") == []
-    assert tried.findings[asked.id][0].lacking == ("nobody",)
-
-
 def test_states_of_claims_stay_when_something_else_is_added(tmp_path):
     failing = study_of("BE-F3").only(["MNIST", "Fashion-MNIST"])  # its second panel fails in the made-up run
     claims = make_claims("BE-F3")
@@ -284,14 +242,6 @@ def test_replacing_begins_without_a_manifest(at_once, tmp_path, monkeypatch):
 
 def stopped(file, content):
     raise KeyboardInterrupt
-
-
-def copied(home, folder):
-    for name, content in contents(home).items():
-        file = folder / "smoke" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    return folder / "smoke"
 
 
 def test_a_page_or_table_that_is_damaged_is_noticed_before_any_work(in_parts, tmp_path):

@@ -14,7 +14,7 @@ from holdfast.report.studies.draws import draws_here
 from holdfast.report.studies.evidence import number_in_words
 from holdfast.report.studies.posteriors import kept_fits
 from holdfast.report.studies.sides import PRESETS
-from holdfast.report.studies.sizes import images_tested, images_trained, training_seeds
+from holdfast.report.studies.sizes import images_tested, images_trained, own_widths, training_seeds, widths
 from holdfast.report.studies.unlearnt import kept_rows as shares
 from holdfast.report.studies.unlearnt import unlearnt
 from holdfast.report.studies.unmixed import unmixed
@@ -122,7 +122,8 @@ def below(results: Path, manifest: dict) -> list[str]:
         f"{signs()}. On the claimed side are those of all numbers whose whole interval lies there, whatever their "
         f"controls do. Scale `{scale}`. Training seeds: "
         f"{training_seeds(done, sizes['seeds'])}. Test images: "
-        f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}."
+        f"{images_tested(done, sizes['points'])}. Training images: {images_trained(done, sizes['train'])}. "
+        + " ".join(f"Units in a layer of {name}: {widths(done, name, own)}." for name, own, _ in own_widths(scale))
         + (f" Of {', '.join(others)}, what was computed had settings that have changed since." if others else ""),
         unmixed(kept_fits(results, scale)),
         unlearnt(shares(results)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.machine import total_memory
 from holdfast.report.studies.names import data_title, treatment_title
-from holdfast.report.studies.sizes import images_tested, images_trained, training_seeds, widths
+from holdfast.report.studies.sizes import images_tested, images_trained, own_widths, training_seeds, widths
 from holdfast.report.wording import NBSP, attack_title, listing, plain
 from holdfast.studies.reproduce.kept import KeptRun
 from holdfast.studies.reproduce.plan import Part, plan
@@ -53,23 +53,25 @@ def meant(found: Reproduction) -> str:
     """What a run at this scale shows and does not show."""
     scale = settled(found).scale
     stands = f" ({listing(sorted({f'{data_title(v)} in place of all image data' for v in scale.data.values()}))})"
-    words = {"train": plain(scale.train), "draws": scale.draws.get(100, 100), **_images(found)}
-    words["networks"] = listing(f"{name} of {own} units in most figures" for name, own, _ in _widths(found))
+    words = {"train": plain(scale.train), "draws": scale.draws.get(100, 100), **_images(_parts(found), scale)}
+    words["networks"] = listing(f"{name} of {own} units in most figures" for name, own, _ in own_widths(found.scale))
     return MEANT.get(found.scale, "").format(data=stands if scale.data else "", **words)
 
 
 def sizes(found: Reproduction) -> dict[str, str]:
     """How large everything was."""
     scale: Scale = settled(found).scale
+    parts = _parts(found)
+    images = _images(parts, scale)
     rows = {
         "Scale": scale.title,
-        "Test images": _images(found)["tested"],
-        "Training images": _images(found)["trained"],
-        "Training seeds": _images(found)["seeds"],
+        "Test images": images["tested"],
+        "Training images": images["trained"],
+        "Training seeds": images["seeds"],
         "k": f"{plain(scale.k)}{NBSP}%, and the figure's own",
         "Networks": ". ".join(
-            f"Units in a layer of {name}: {widths(_parts(found), name, own)}; the papers: {whole}"
-            for name, own, whole in _widths(found)
+            f"Units in a layer of {name}: {widths(parts, name, own)}; the papers: {whole}"
+            for name, own, whole in own_widths(found.scale)
         ),
         "Draws": listing(f"{here} for the papers' {there}" for there, here in sorted(scale.draws.items()))
         or "as the papers",
@@ -105,9 +107,8 @@ def runs(found: Reproduction) -> list[dict[str, Any]]:
     ]
 
 
-def _images(found: Reproduction) -> dict[str, str]:
-    """Test images and training images of all that the page shows."""
-    parts, scale = _parts(found), settled(found).scale
+def _images(parts: Sequence[Part], scale: Scale) -> dict[str, str]:
+    """Test images, training images and seeds of all that the page shows."""
     told = {"tested": images_tested(parts, scale.points), "trained": images_trained(parts, scale.train)}
     return told | {"seeds": training_seeds(parts, scale.seeds)}
 
@@ -118,16 +119,6 @@ def _parts(found: Reproduction) -> list[Part]:
     earlier = (study.only([title for name, title in kept if name == study.id]) for study in studies().values())
     chosen = [*found.studies, *(study for study in earlier if study)]
     return plan(chosen, found.scale, found.presets, data_dir=found.data_dir)
-
-
-def _widths(found: Reproduction) -> list[tuple[str, int, str]]:
-    """(network, width, the papers' widths) of the papers' own networks, as of paper BE."""
-    widths = lambda scale, network: [
-        Settled("corrected", scale).of("network", study="BE-F3", data=data, network=network)["width"]
-        for data in ("mnist", "fashion-mnist")
-    ]
-    own = {network: widths(found.scale, network) for network in ("fc2", "conv")}
-    return [(n, w[0], listing(plain(v) for v in widths("paper", n))) for n, w in own.items()]
 
 
 def machine() -> str:

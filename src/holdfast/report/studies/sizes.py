@@ -9,6 +9,7 @@ from holdfast.report.studies.names import treatment_title
 from holdfast.report.wording import listing, plain
 from holdfast.studies.engine import Cell
 from holdfast.studies.reproduce.plan import Part
+from holdfast.studies.reproduce.rules import Settled
 from holdfast.studies.reproduce.study import PAPERS, studies
 
 OTHER_POINTS = ("diagnosis", "path_symmetry")  # cells whose points are no test images of a figure
@@ -90,6 +91,19 @@ def images_trained(parts: Iterable[Part], usual: int | None) -> str:
             *(f"{words} in {_places(own)}" for words, own in _by_value(rest).items()),
         ]
     )
+
+
+def own_widths(scale: str) -> list[tuple[str, int, str]]:
+    """(network, width, the papers' widths) of the papers' own networks, as of paper BE.
+
+    >>> own_widths("laptop")
+    [('fc2', 128, '512 and 1024'), ('conv', 32, '512 and 1024')]
+    """
+    of = lambda scale, network: [
+        Settled("corrected", scale).of("network", study="BE-F3", data=data, network=network)["width"]
+        for data in ("mnist", "fashion-mnist")
+    ]
+    return [(n, of(scale, n)[0], listing(plain(v) for v in of("paper", n))) for n in ("fc2", "conv")]
 
 
 def widths(parts: Iterable[Part], network: str, usual: int) -> str:

@@ -23,8 +23,8 @@ MEANT = {
     "moments on {train} images{data}, with {draws} draws where the papers have 100: its verdicts say nothing about the "
     "papers.",
     "laptop": "Fewer test images and draws than in the papers ({draws} draws instead of 100; paper BE has 500 images), "
-    "so intervals are wider, and narrower networks ({networks}). Test images: {tested}. Training images: {trained}. "
-    "What else differs stands with each figure.",
+    "so intervals are wider, and narrower networks (as corrected {networks} in most figures; “How it was run” has all "
+    "widths). Test images: {tested}. Training images: {trained}. What else differs stands with each figure.",
     "paper": "",
 }
 
@@ -54,7 +54,7 @@ def meant(found: Reproduction) -> str:
     scale = settled(found).scale
     stands = f" ({listing(sorted({f'{data_title(v)} in place of all image data' for v in scale.data.values()}))})"
     words = {"train": plain(scale.train), "draws": scale.draws.get(100, 100), **_images(_parts(found), scale)}
-    words["networks"] = listing(f"{name} of {own} units in most figures" for name, own, _ in own_widths(found.scale))
+    words["networks"] = listing(f"{name} of {own} units" for name, own, _ in own_widths(found.scale))
     return MEANT.get(found.scale, "").format(data=stands if scale.data else "", **words)
 
 

@@ -80,6 +80,13 @@ def row(claim: dict, scale: str) -> str:
     return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
 
 
+def paper_row(paper: dict) -> str:
+    """One paper: what became of its claims, and of how many numbers."""
+    said = ", ".join(f"{STATES[state][1]} {state}: {n}" for state, n in paper["verdicts"].items())
+    _, _, numbers = paper["sides"].partition(": ")
+    return f"| **{paper['id']}** {paper['title']} | {said} | {numbers[:1].upper()}{numbers[1:]} |"
+
+
 def signs() -> str:
     """What the signs of findings mean."""
     return ", ".join(f"{STATES[state][1]} {state}" for state in ("holds", "holds weaker", "does not hold"))
@@ -139,6 +146,8 @@ def section(results: Path) -> str:
     smoke = " This scale proves that everything runs, not what it shows." if results.name == "smoke" else ""
     lines = [
         START, "", "## The papers' claims, tried", "", f"{told['headline']}{smoke}", "",
+        "| paper | its claims | numbers that lie on the claimed side with their whole interval |", "|---|---|---|",
+        *map(paper_row, told["papers"]), "",
         "| claim | | first number | paper | as published | corrected | on the claimed side | verdict |",
         "|---|---|---|---|---|---|---|---|",
         *(row(claim, results.name) for claim in told["claims"]), "", *below(results, manifest), END,

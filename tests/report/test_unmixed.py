@@ -40,7 +40,7 @@ def test_what_draws_say_of_themselves_stands_on_the_page(tmp_path):
     page = Page(report.write_verdicts(dataclasses.replace(found, tables=tables), tmp_path).read_text(encoding="utf-8"))
     assert page.text.count("ensemble of 2 local chains") == 3  # shared by two figures: once an ensemble, and above all
     assert "HMC, embedded Fashion-MNIST, fc2 : Chain 0 was <still> drifting." in page.text
-    first = page.text[page.text.index("lie on the claimed side") :]
+    first = page.text[page.text.index("claims of one paper") :]
     assert "The diagnosed posteriors that were sampled by chains have not mixed" in first[:400]
     assert "fc2: 17 of 20 draws are distinct, and its chains still drift. What is said" in first[:900]
     assert (

@@ -15,7 +15,7 @@ from test_page import HOSTILE, Page
 
 from holdfast import report
 from holdfast.report.studies.blocks import blocks
-from holdfast.report.studies.cards import STATES, cards, headline
+from holdfast.report.studies.cards import STATES, by_paper, cards, headline
 from holdfast.report.studies.page import page_text
 from holdfast.report.studies.pictures.densities import GRID
 from holdfast.report.studies.rows import Lookup, chosen
@@ -123,15 +123,19 @@ def test_every_claim_says_how_many_of_its_numbers_lie_where_it_says(found, page)
     assert shown["BE-X4"].sides == ""
 
 
-def test_the_headline_counts_apart_what_was_computed_one_way(found):
-    both = sum(f.published is not None and f.corrected is not None for c in cards(found) for f in c.findings)
-    said = headline(found, cards(found))
-    assert re.search(
-        rf"Of the numbers computed both ways, \d+ as published and \d+ corrected of {both} \(BE\) lie", said
+def test_a_paper_counts_apart_what_was_computed_one_way(found, page):
+    both = [f for c in cards(found) for f in c.findings if f.published is not None and f.corrected is not None]
+    there = [sum(lies_there(f.evidence, getattr(f, which)) for f in both) for which in ("published", "corrected")]
+    (paper,) = by_paper(cards(found))
+    assert paper.sides == (
+        "Numbers that lie on the claimed side with their whole interval: of "
+        f"{len(both)} computed both ways, {there[0]} as published and {there[1]} corrected; "
+        "of 3 computed as published alone, 3."  # of the panel that failed when corrected
     )
-    assert "; of those computed as published alone, 3 of 3 (BE)." in said  # of the panel that failed when corrected
+    assert paper.sides in page[1].text
     alone = make_reproduction((make_study("BE-F3", "differences", rules=RULES),), presets=("corrected",))
-    assert re.search(r"Of the numbers computed corrected alone, \d+ of 9 \(BE\) lie", headline(alone, cards(alone)))
+    (paper,) = by_paper(cards(alone))
+    assert re.search(r"interval: of 9 computed corrected alone, \d\.$", paper.sides)
 
 
 def test_numbers_of_a_claim_are_those_of_its_judgement(found, page):

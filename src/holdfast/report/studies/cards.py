@@ -108,7 +108,7 @@ def _tame(message: str) -> str:
 
 
 def headline(found: Reproduction, shown: Sequence[Card]) -> str:
-    """What became of the papers' claims, in two sentences; controls are not counted among them."""
+    """What became of the papers' claims, in a sentence; controls are not counted among them."""
     shown = [card for card in shown if not card.claim.control]
     if not shown:
         return f"No claim rests on what was run: {listing(found.ids)}."
@@ -122,30 +122,25 @@ def headline(found: Reproduction, shown: Sequence[Card]) -> str:
     if THEORY in papers:
         where += " and the theory" if where else "of the theory"
     total = NUMBERS[len(shown)] if len(shown) < len(NUMBERS) else str(len(shown))
-    first = f"Of {total} claims {where}, {listing(parts)}." if len(shown) > 1 else f"The one claim {parts[0][4:]}."
-    return f"{first} {_numbers(shown)}"
+    return f"Of {total} claims {where}, {listing(parts)}." if len(shown) > 1 else f"The one claim {parts[0][4:]}."
 
 
 def _in_order(count: Mapping[str, int]) -> list[tuple[str, int]]:
     return [(state, count[state]) for state in STATES if count[state]]
 
 
-def _numbers(shown: Sequence[Card]) -> str:
-    """How many numbers lie on the claimed side, paper by paper."""
-    papers: dict[str, list[Finding]] = {}
-    for card in shown:
-        papers.setdefault(card.claim.paper, []).extend(card.findings)
-    return sides.of_papers(papers)
-
-
 @dataclass(frozen=True)
 class Paper:
-    """The claims of one paper, and how many are in each state."""
+    """The claims of one paper, how many are in each state, and how many of their numbers lie where they say.
+
+    Controls are not counted.
+    """
 
     id: str
     title: str
     cards: tuple[Card, ...]
     counts: tuple[tuple[str, int], ...]
+    sides: str
 
 
 def by_paper(shown: Sequence[Card]) -> list[Paper]:
@@ -154,6 +149,7 @@ def by_paper(shown: Sequence[Card]) -> list[Paper]:
     for paper, title in PAPERS.items():
         own = tuple(c for c in shown if c.claim.paper == paper)
         if own:
-            count = Counter(c.state for c in own if not c.claim.control)
-            found.append(Paper(paper, title, own, tuple(_in_order(count))))
+            claimed = [c for c in own if not c.claim.control]
+            numbers = sides.of_paper([f for c in claimed for f in c.findings])
+            found.append(Paper(paper, title, own, tuple(_in_order(Counter(c.state for c in claimed))), numbers))
     return found

@@ -20,7 +20,7 @@ from holdfast.report.figures.canvas import slug
 from holdfast.report.frame import save
 from holdfast.report.studies import facts
 from holdfast.report.studies.blocks import Block, blocks
-from holdfast.report.studies.cards import Card, cards, headline
+from holdfast.report.studies.cards import Card, Paper, by_paper, cards, headline
 from holdfast.report.studies.kept_articles import MEANS, kept_articles
 from holdfast.report.studies.page import page_text
 from holdfast.report.studies.pictures import names_of, picture_of
@@ -127,7 +127,8 @@ def _files(found: Reproduction) -> Iterator[tuple[str, bytes]]:
         for forest in card.forests:
             yield f"figures/claims/{forest.plot.name}.svg", forest.plot.svg.encode()
     yield from ((f"tables/{name}.csv", text.encode()) for name, text in tables.items())
-    said = {"headline": headline(found, shown), "claims": [_claim(card) for card in shown]}
+    papers = [_paper(paper) for paper in by_paper(shown)]
+    said = {"headline": headline(found, shown), "papers": papers, "claims": [_claim(card) for card in shown]}
     yield CLAIMS, _json(said)
     yield "claims.csv", _csv(shown)
     yield PAGE, page_text(found, shown, drawn, kept_articles(found, None), kept_page=True).encode()
@@ -197,6 +198,10 @@ def _means(found: Reproduction) -> "Iterator[tuple[str, DataFrame]]":
 
 def _text(table: "DataFrame", digits: int = DIGITS_OF_MEANS) -> str:
     return table.to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
+
+
+def _paper(paper: Paper) -> dict[str, Any]:
+    return {"id": paper.id, "title": paper.title, "verdicts": dict(paper.counts), "sides": paper.sides}
 
 
 def _claim(card: Card) -> dict[str, Any]:

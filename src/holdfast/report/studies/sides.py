@@ -1,6 +1,6 @@
 """Sides: how many numbers lie where a claim says with their whole interval, as published and corrected, in words."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from holdfast.report.wording import listing
 from holdfast.studies.reproduce.verdict import Finding, lies_there
@@ -53,44 +53,31 @@ def _not_released(published: Count, corrected: Count) -> str:
     return f" The released procedure does not show it here{'' if most(*corrected) else ' either'}."
 
 
-def of_papers(papers: Mapping[str, Sequence[Finding]]) -> str:
-    """The numbers of several papers, each paper's apart, and apart those that were computed both ways.
-
-    Args:
-        papers: name -> findings of its claims.
+def of_paper(findings: Sequence[Finding]) -> str:
+    """All numbers of a paper's claims, apart those that were computed both ways; empty where there are none.
 
     >>> from holdfast.studies.reproduce.claim import Evidence
     >>> from holdfast.studies.reproduce.estimate import Estimate
     >>> e = Evidence(study="BE-F3", panel="MNIST", quantity="level", expect="positive")
     >>> low, high = Estimate(0.1, -0.1, 0.3, 50), Estimate(0.5, 0.3, 0.7, 50)
     >>> both, alone = (Finding(e, first, low, (), "does not hold", "") for first in (high, None))
-    >>> print(*of_papers({"BE": [both, both], "TH": [alone]}).split("; "), sep="\\n")
-    Of the numbers computed both ways, 2 as published and 0 corrected of 2 (BE) lie on the claimed side with their \
-whole interval
-    of those computed corrected alone, 0 of 1 (TH).
+    >>> of_paper([both, both, alone])
+    'Numbers that lie on the claimed side with their whole interval: of 2 computed both ways, 2 as published and 0 \
+corrected; of 1 computed corrected alone, 0.'
     """
-    said = [
-        words
-        for presets in (("published", "corrected"), ("published",), ("corrected",))
-        if (words := _of_ways(papers, presets))
-    ]
-    if not said:
-        return "None of their numbers could be computed in this run."
-    (how, numbers), *rest = said
-    first = f"Of the numbers computed {how}, {numbers} lie on the claimed side with their whole interval"
-    return f"{'; '.join([first, *(f'of those computed {how}, {numbers}' for how, numbers in rest)])}."
-
-
-def _of_ways(papers: Mapping[str, Sequence[Finding]], presets: Sequence[str]) -> tuple[str, str] | None:
-    """How numbers were computed, and how many of these alone lie there, paper by paper; None where there are none."""
     said = []
-    for name, findings in papers.items():
-        own = [
-            f for f in findings if all((getattr(f, preset) is not None) == (preset in presets) for preset in PRESETS)
-        ]
-        there = [str(count(own, preset)[0]) for preset in presets]
-        if own and len(presets) > 1 and not said:  # what is first and what second is said once
-            there = [f"{n} {PRESETS[preset]}" for n, preset in zip(there, presets, strict=True)]
-        said += [f"{' and '.join(there)} of {len(own)} ({name})"] if own else []
-    how = "both ways" if len(presets) > 1 else f"{PRESETS[presets[0]]} alone"
-    return (how, ", ".join(said)) if said else None
+    for presets in (("published", "corrected"), ("published",), ("corrected",)):
+        if own := _computed(findings, presets):
+            there = [count(own, preset)[0] for preset in presets]
+            if len(presets) > 1:
+                how = "both ways"
+                words = listing([f"{n} {PRESETS[preset]}" for n, preset in zip(there, presets, strict=True)])
+            else:
+                how, words = f"{PRESETS[presets[0]]} alone", str(there[0])
+            said.append(f"of {len(own)} computed {how}, {words}")
+    return f"Numbers that lie on the claimed side with their whole interval: {'; '.join(said)}." if said else ""
+
+
+def _computed(findings: Iterable[Finding], presets: Sequence[str]) -> list[Finding]:
+    """Those that were computed in these ways, and in no other."""
+    return [f for f in findings if all((getattr(f, preset) is not None) == (preset in presets) for preset in PRESETS)]

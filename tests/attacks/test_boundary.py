@@ -9,7 +9,9 @@ from torch import nn
 
 from holdfast.attacks import boundary, boundary_stages, exact_boundary, nearest_boundary
 from holdfast.budget import Budget
+from holdfast.data import load
 from holdfast.ensemble import Ensemble
+from holdfast.networks import load_trained
 
 
 def two_layers(first, bias, second, shift=(0.0, 0.0), dtype=torch.float64):
@@ -171,6 +173,27 @@ def test_points_hold_when_the_network_is_asked_again(norm, draws):
     assert (found.gradients <= 80).all()
     again = nearest_boundary(ensemble, x, **given, memory=1 << 28)
     assert torch.equal(found.points, again.points)
+
+
+def test_another_search_never_takes_a_nearer_point_away():
+    # two points beyond the boundary, one a little nearer: its way back may end farther from the image
+    ensemble, x = load_trained("placed-standard"), load("placed").test.images[:24]
+    first = nearest_boundary(ensemble, x, steps=60, stages=["pgd"])
+    both = nearest_boundary(ensemble, x, steps=120, stages=["pgd", "pgd"])  # as many for the first
+    assert first.success.all()
+    assert (both.distance <= first.distance * (1 + 1e-5)).all()
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+def test_points_are_no_nearer_the_boundary_than_a_network_can_tell(networks):
+    with torch.random.fork_rng():
+        ensemble = Ensemble.from_networks([colour_network() for _ in range(networks)])
+    x = images(64, 3, 6, 6, dtype=torch.float32)
+    found = nearest_boundary(ensemble, x, steps=80)
+    reached = found.gap[found.success]
+    assert len(reached) > 20
+    assert reached.min() > found.tolerance / 10
+    assert reached.max() <= found.tolerance
 
 
 def test_where_nothing_is_found_nothing_is_claimed():

@@ -117,6 +117,7 @@ def test_articles_of_an_earlier_version_say_what_is_said_today(in_parts, tmp_pat
     page = re.sub(r"<td>(\d+) \(here 6\)</td>", r"<td>\1 draws</td>", page)
     page = page.replace("k-LRP beyond chance, ", "k lrp corrected, ").replace(">decision kept, ", ">label kept, ")
     page = re.sub(r' *<p class="clean.*\n', "", page)
+    page = re.sub(r'<p class="read">(?!Means over images and).*?</p>', '<p class="read">Read it well.</p>', page)
     page = re.sub(
         r"<b>Means and quantiles over images:</b>(.*?)<br><b>Image.*?</span>", r"<b>Image by image:</b>\1", page
     )

@@ -38,7 +38,7 @@ def test_those_that_are_wrong_on_most_images(right, told):
     ]
     text = unlearnt(rows_of(found))
     assert bool(text) is told
-    assert ("the mean-field posterior is right on 40\u202f% of the clean images in BE-F3" in text) is told
+    assert ("the mean-field posterior is right on 40.0\u202f% of the clean images in BE-F3" in text) is told
     assert "HMC" not in text
     assert list(rows_of(dataclasses.replace(found, scale="smoke"))) == []
 
@@ -60,6 +60,19 @@ def test_those_that_were_kept(tmp_path):
     assert sorted(found) == [pytest.approx(0.3), 0.9]
     assert [row[:3] for row in kept_rows(tmp_path, [("BE-F3", "MNIST")])] == [("BE-F3", "corrected", "adversarial")]
     assert list(kept_rows(tmp_path, [])) == []
+
+
+def test_of_many_networks_those_that_have_not_learnt_are_counted():
+    rows = [("hmc", 32, 0.2), ("hmc", 64, 0.9), ("hmc", 128, 0.495), ("sgd", 32, 0.9), ("prior_draws", 32, 0.1)]
+    networks = pandas.DataFrame([dict(zip(("treatment", "width", "accuracy"), row, strict=True)) for row in rows])
+    norms = pandas.DataFrame(
+        [{"treatment": "hmc", "draws": n, "image": i, "right": n == 5 and i == 0} for n in (1, 5) for i in range(4)]
+    )
+    tables = {("GA-F4", "MNIST", "published"): {"networks": networks}, ("TH-3", "MNIST", "corrected"): {"norms": norms}}
+    text = unlearnt(rows_of(dataclasses.replace(make_reproduction(), scale="laptop", tables=tables)))
+    assert "as published, HMC is right on 20.0 to 49.5\u202f% of the clean images in GA-F4 (2 of 3 networks);" in text
+    assert "corrected, HMC is right on 25.0\u202f% of the clean images in TH-3." in text
+    assert "rior" not in text
 
 
 def test_it_stands_above_the_claims(tmp_path):

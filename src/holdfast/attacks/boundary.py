@@ -18,9 +18,9 @@ nothing. In order:
 
 Closing in follows the idea of Pintor et al. 2021 (arXiv 2102.12827); the pipeline of projected gradients,
 Carlini-Wagner and AutoPGD is that of Wang, Fredrikson and Datta, "Robust models are more interpretable because
-attributions look normal" (arXiv 2103.11257). At the end bisection on the line to x moves each point onto the boundary,
-and the network is asked once more: what is returned was seen to have another decision. Exact distances on small ReLU
-networks: `exact_boundary`.
+attributions look normal" (arXiv 2103.11257). After each search bisection on the line to x moves its points onto the
+boundary, and at the end the network is asked once more: what is returned was seen to have another decision. Exact
+distances on small ReLU networks: `exact_boundary`.
 """
 
 import math
@@ -177,7 +177,6 @@ def nearest_boundary(
         given = dict(budget=budget, smallest=True, tolerance=tolerance, deadline=deadline, memory=memory)
         search = BoundarySearch(call, ensemble, x[rows], own[rows], **given)
         winners = _compete(search, stages, steps, n_target_classes, seed)
-        approach(search, tolerance)
         points[rows], gradients[rows] = search.best, search.spent
         for row, winner in zip(rows.tolist(), winners, strict=True):
             found_by[row] = winner
@@ -200,6 +199,7 @@ def _compete(search: BoundarySearch, stages: Sequence[str], steps: int, n_target
         with suppress(TimeUp):
             STAGES[name].run(search, share, n_target_classes, generator)
             in_time = True
+        approach(search, search.tolerance)  # each point against the next on the boundary itself, and not beyond it
         closer = search.distance < best * (1 - 1e-6)
         winners = [name if won else before for won, before in zip(closer.tolist(), winners, strict=True)]
         best = torch.minimum(search.distance, best)

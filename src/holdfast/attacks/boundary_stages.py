@@ -32,6 +32,7 @@ INSIDE = 0.97  # radius of AutoPGD in parts of the distance found so far
 FIRST_STEP, LAST_STEP = 0.3, 0.002  # of closing in, in parts of the distance
 FIRST_SHRINK, LAST_SHRINK = 0.05, 0.0005  # by how much its ball shrinks or grows in one step
 BISECTIONS = 50
+FIRST_EXPANSION, EXPANSIONS = 1e-6, 8  # of a point that lies too near the boundary, in parts of its distance
 
 
 class TimeUp(Exception):
@@ -62,6 +63,10 @@ class BoundarySearch(Search):
             raise TimeUp
         self.spent[rows] += 1
         return super().gradient(moved, rows)
+
+    def margin_at(self, moved: Tensor, rows: Tensor) -> Tensor:
+        """How wrong the log predictive is at points of these rows `[n]`, which are not noted."""
+        return self._verdict(self._ask(moved), self.y[rows])[0]
 
     @property
     def distance(self) -> Tensor:
@@ -102,17 +107,36 @@ class Stage:
 
 
 def approach(search: BoundarySearch, tolerance: float) -> None:
-    """Bisect the line from every image to the point found, until the margin there is below the tolerance."""
-    rows = search.success.nonzero()[:, 0]
-    found = search.best.clone()
+    """Move every point found along its line to the image until its margin is at most half of the tolerance.
+
+    At least an eighth of it is left: the same network decides differently in another batch where the margin is what
+    its sums are rounded to. Points that were found nearer than that are moved away from the image.
+    """
+    enough, rows = tolerance / 8, search.success.nonzero()[:, 0]
+    found, origin = search.best.clone(), search.x
     low, high = torch.zeros_like(search.radius), torch.ones_like(search.radius)
+
+    def ask(rows: Tensor, share: Tensor) -> Tensor:
+        moved = search.project(origin[rows] + search.spread(share) * (found[rows] - origin[rows]), rows)
+        margin = search.margin_at(moved, rows)
+        ok = margin > enough
+        search.best[rows[ok]], search.margin[rows[ok]] = moved[ok], margin[ok]
+        return ok
+
+    thin = rows[search.margin[rows] <= enough]
+    for power in range(EXPANSIONS):
+        if not len(thin):
+            break
+        share = torch.full_like(high[thin], 1 + FIRST_EXPANSION * 4**power)
+        ok = ask(thin, share)
+        high[thin[ok]] = share[ok]
+        thin = thin[~ok]
     for _ in range(BISECTIONS):
         rows = rows[(search.margin[rows] > tolerance / 2) & (high[rows] - low[rows] > 0)]
         if not len(rows):
             return
         middle = (low[rows] + high[rows]) / 2
-        x = search.x[rows]
-        ok = search.judge(search.project(x + search.spread(middle) * (found[rows] - x), rows), rows)
+        ok = ask(rows, middle)
         low[rows], high[rows] = torch.where(ok, low[rows], middle), torch.where(ok, middle, high[rows])
 
 

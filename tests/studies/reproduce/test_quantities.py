@@ -62,6 +62,12 @@ def test_only_images_whose_decision_was_kept():
     assert estimate(evidence(only="kept"), tables).images == IMAGES // 2
 
 
+def test_a_difference_is_of_images_whose_decision_both_sides_kept():
+    both = table(deterministic=0.0, hmc=0.05)
+    both.loc[both.treatment == "deterministic", "label_kept"] = both.image % 3 == 0
+    assert estimate(evidence(only="kept"), {"resilience": both}).images == IMAGES // 6
+
+
 def test_an_advantage_is_measured_on_the_same_images():
     tables = {"resilience": table(deterministic=0.0, hmc=0.05, deep_ensemble=0.04)}
     gap = Number(evidence(), tables).advantage({"treatment": "deep_ensemble"})

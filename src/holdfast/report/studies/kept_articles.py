@@ -5,17 +5,22 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape, unescape
+from html import unescape
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from markupsafe import escape
 
 from holdfast.report.studies.clean_accuracy import clean_accuracy
 from holdfast.report.studies.draws import draws_of_panels
 from holdfast.report.studies.kept_tables import tables_today
 from holdfast.report.studies.names import value_title
+from holdfast.report.studies.pictures import picture_of
+from holdfast.report.studies.pictures.table import CAPTION as OF_TABLES
 from holdfast.studies.reproduce.kept import PAGE, Kept
 from holdfast.studies.reproduce.run import Reproduction
+from holdfast.studies.reproduce.study import studies
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,6 +38,7 @@ _PANEL = re.compile(
 )
 _DRAWS = re.compile(r"\b(\d+) draws?\b(?! \(here|</text>)")  # a label in a drawing has no room for more
 _OLD_LINKS = re.compile(r"<b>Image by image:</b>(.*?>)means(</a>.*?)(?=<br>|</p>)")
+_READ = re.compile(r'(<p class="read">)(.*?)(</p>)', re.DOTALL)
 _PART = re.compile(r"-part\d+$")
 
 
@@ -120,7 +126,11 @@ def _said_today(html: str, study: str, found: Reproduction) -> str:
         counts = draws_of_panels(found)(study, unescape(panel[1]))
         return _DRAWS.sub(lambda m: value_title("draws", int(m[1]), counts), panel[0])
 
-    return tables_today(_PANEL.sub(with_draws, html))
+    def with_caption(read: re.Match[str]) -> str:
+        drawn = unescape(read[2]) != OF_TABLES and study in studies()
+        return f"{read[1]}{escape(picture_of(studies()[study]).CAPTION)}{read[3]}" if drawn else read[0]
+
+    return tables_today(_PANEL.sub(with_draws, _READ.sub(with_caption, html)))
 
 
 def _with_clean_accuracy(html: str, kept: Kept, study: str) -> str:

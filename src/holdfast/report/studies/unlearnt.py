@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.report.studies.clean_accuracy import PRESETS, with_clean_right
+from holdfast.report.studies.clean_accuracy import PRESETS, VARIED, with_clean_right
+from holdfast.report.studies.clean_accuracy import TABLES as COLUMNS
 from holdfast.report.studies.names import treatment_title
 from holdfast.report.wording import THIN, listing, number, the
 from holdfast.studies.reproduce.run import Reproduction
@@ -17,22 +18,22 @@ from holdfast.studies.reproduce.study import studies
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-TABLES = ("predictions", "accuracy")  # one row for each image, or means, of every treatment
+TABLES = ("predictions", "accuracy", "norms", "networks")  # that say how often every treatment is right
+UNTRAINED = "prior_draws"  # which nobody trained
 FEW = 0.5  # of the clean images right, where one of ten classes is right by chance
-Row = tuple[str, str, str, float]  # study, preset, treatment, share of the clean images that are right
+Row = tuple[str, str, str, float]  # study, preset, treatment, share of the clean images that are right; one a network
 
 
 def unlearnt(rows: Iterable[Row]) -> str:
     """Which networks have not learnt, and what that means; empty where all have.
 
     >>> unlearnt([("BE-F8", "published", "mean_field", 0.27), ("BE-F3", "published", "hmc", 0.9)])[:97]
-    'Some networks have not learnt: as published, the mean-field posterior is right on 27\\u202f% of the cle'
+    'Some networks have not learnt: as published, the mean-field posterior is right on 27.0\\u202f% of the c'
     """
-    found: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for study, preset, treatment, right in rows:
-        if right < FEW:
-            found.setdefault((preset, treatment), []).append((study, right))
-    said = [_of(*key, own) for key, own in found.items()]
+        found.setdefault((preset, treatment), {}).setdefault(study, []).append(right)
+    said = [words for key, own in found.items() if (words := _of(*key, own))]
     if not said:
         return ""
     return (
@@ -51,7 +52,7 @@ def rows_of(found: Reproduction) -> Iterator[Row]:
     for (study, _, preset), tables in found.tables.items():
         for name in TABLES:
             if name in tables:
-                yield from _shares(study, preset, tables[name])
+                yield from _shares(study, preset, name, tables[name])
 
 
 def kept_rows(folder: Path, panels: Iterable[tuple[str, str]] | None = None) -> Iterator[Row]:
@@ -59,31 +60,40 @@ def kept_rows(folder: Path, panels: Iterable[tuple[str, str]] | None = None) -> 
     import pandas
 
     for file in sorted(file for name in TABLES for file in folder.glob(f"tables/*-{name}.csv")):
-        study, table = file.stem.rpartition("-")[0], pandas.read_csv(file)
+        (study, _, name), table = file.stem.rpartition("-"), pandas.read_csv(file)
         for (panel, preset), own in table.groupby(["panel", "preset"], sort=False):
             if study in studies() and (panels is None or (study, panel) in panels):
-                yield from _shares(study, preset, own)
+                yield from _shares(study, preset, name, own)
 
 
-def _shares(study: str, preset: str, table: "DataFrame") -> Iterator[Row]:
+def _shares(study: str, preset: str, name: str, table: "DataFrame") -> Iterator[Row]:
     from numpy import average
 
-    table = with_clean_right(table)
-    if not {"treatment", "clean_right"} <= set(table.columns):
+    table, column = with_clean_right(table), COLUMNS[name]
+    if not {"treatment", column} <= set(table.columns):
         return
-    known = table[table.clean_right.notna()]
+    known = table[table[column].notna() & (table.treatment != UNTRAINED)]
     if "draws" in known.columns:  # all draws where there are several numbers
         known = known[known.draws.isna() | (known.draws == known.draws.max())]
-    for treatment, own in known.groupby("treatment", sort=False):
+    varied = [c for c in VARIED if c in known.columns and known[c].nunique() > 1]
+    for (treatment, *_), own in known.groupby(["treatment", *varied], sort=False, dropna=False):
         weights = own.rows if "rows" in own else None
-        yield study, preset, treatment, float(average(own.clean_right.astype(float), weights=weights))
+        yield study, preset, treatment, float(average(own[column].astype(float), weights=weights))
 
 
-def _of(preset: str, treatment: str, own: list[tuple[str, float]]) -> str:
-    low, high = (f"{number(100 * end(right for _, right in own), 0)}" for end in (min, max))
+def _of(preset: str, treatment: str, shares: dict[str, list[float]]) -> str:
+    """One treatment's words; empty where all of it has learnt."""
+    few = {study: [right for right in own if right < FEW] for study, own in shares.items()}
+    wrong = [right for own in few.values() for right in own]
+    if not wrong:
+        return ""
+    low, high = (f"{number(100 * end(wrong), 1)}" for end in (min, max))
     span = low if low == high else f"{low} to {high}"
-    places = listing(sorted({study for study, _ in own}))
-    return (
-        f"{PRESETS.get(preset, preset)}, {the(treatment_title(treatment))} is right on {span}{THIN}% of the clean "
-        f"images in {places}"
-    )
+    title = treatment_title(treatment)
+    places = [
+        study if len(few[study]) == len(own) else f"{study} ({len(few[study])} of {len(own)} networks)"
+        for study, own in sorted(shares.items())
+        if few[study]
+    ]
+    who = title if title.isupper() else the(title)
+    return f"{PRESETS.get(preset, preset)}, {who} is right on {span}{THIN}% of the clean images in {listing(places)}"

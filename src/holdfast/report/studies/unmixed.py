@@ -32,7 +32,7 @@ def unmixed(fits: Fits) -> str:
         f"{many} diagnosed posteriors that were sampled by chains have not mixed: the diagnosis says {verdicts}. "
         f"R-hat of what they compute (log probabilities, relevance) is up to {limit} for 90{THIN}% of it, where "
         f"{GOOD:g} would be mixed, and the effective sample size is {worth}. "
-        f"{'; '.join(_of(title, rows) for title, rows in bad.items() if rows)}. "
+        f"Distinct draws: {'; '.join(_of(title, rows) for title, rows in bad.items() if rows)}.{_drifting(own)} "
         "What is said of them is said of these draws, not of the posterior."
     )
 
@@ -47,12 +47,13 @@ def _is_unmixed(row: Mapping[str, Any]) -> bool:
 
 
 def _of(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    drifting = sum("drift" in str(row.get("said", "")) for row in rows)
     distinct, kept = (_span((row[name] for row in rows), 0) for name in ("distinct", "kept"))
-    if len(rows) == 1:
-        return f"{title}: {distinct} of {kept} draws are distinct{', and its chains still drift' if drifting else ''}"
-    drifts = f", and the chains of {plain(drifting)} still drift" if drifting else ""
-    return f"{title}, {plain(len(rows))} fits: {distinct} of {kept} draws are distinct{drifts}"
+    return f"{title}, {distinct} of {kept}{f' in {plain(len(rows))} fits' if len(rows) > 1 else ''}"
+
+
+def _drifting(rows: Sequence[Mapping[str, Any]]) -> str:
+    many = sum("drift" in str(row.get("said", "")) for row in rows)
+    return f" The chains of {plain(many)} of {plain(len(rows))} still drift." if many else ""
 
 
 def _span(values: Iterable[float], digits: int) -> str:

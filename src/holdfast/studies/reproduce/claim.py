@@ -28,7 +28,7 @@ class Evidence(Declared):
         against: labels that the rows to compare with have instead.
         controls: labels of rows that must not do as well; where none are named, those of the claim.
         above: columns, and the values that rows must exceed to count.
-        only: images whose decision the attack left as it was ("kept"), or changed.
+        only: images whose decision the attack left as it was ("kept"), or changed; of both sides of a difference.
         expect: what the claim says of the number: its sign, or that it is zero, not above or not below zero.
         margin: what counts as zero where that is expected.
         least: the size below which a number is too little to matter where a sign is expected.

@@ -100,8 +100,9 @@ class Number:
         """The number image by image: a frame of seeds (rows) and images (columns)."""
         evidence = self.evidence
         if evidence.quantity == "difference":
-            against = self._once(lambda: _grid(rows(self.table, labels | evidence.against), evidence.column),
-                                 "against", labels | evidence.against)  # fmt: skip
+            other = labels | evidence.against
+            against = self._once(lambda: _grid(_only(evidence, rows(self.table, other)), evidence.column),
+                                 "against", other)  # fmt: skip
             return self._once(lambda: _complete(self._own(labels).sub(against)), "own", labels)
         return self._once(lambda: _complete(self._own(labels)), "own", labels)
 

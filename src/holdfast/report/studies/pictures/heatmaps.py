@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 CAPTION = (
-    "Red speaks for the class, blue against it. Before and after an attack: the most relevant pixels of the clean and "
-    "of the attacked image; the number is k-LRP, and a star says that the attack changed the prediction."
+    "Red speaks for the class, blue against it. Maps that stand in pairs, before and after an attack, show the most "
+    "relevant pixels of the clean and of the attacked image; the number at such a pair is k-LRP, and a star says that "
+    "the attack changed the prediction."
 )
 FIXED = ("draws", "k", "epsilon")
 LEGEND = ""

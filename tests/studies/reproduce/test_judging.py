@@ -103,7 +103,23 @@ def test_half_of_the_evidence_is_enough_where_the_other_half_holds_weaker_at_mos
         ((weaker,), "holds weaker"),
     ):
         assert judged(frame, *pieces).verdict == expected
-    assert judged(frame, weaker, bad).why == "1 of 2 holds weaker, 1 of 2 does not hold."
+    assert judged(frame, weaker, bad).why == "1 of 2 holds weaker, 1 of 2 does not hold (1 the other way)."
+
+
+def test_of_what_does_not_hold_it_is_said_how_it_does_not():
+    wide = np.where(np.arange(IMAGES) % 2, 1.0, -1.0)
+    frame = table(base=0.0, low=-0.1, small=0.005, wide=wide, high=0.3)
+    of = lambda treatment, *given, **more: evidence(*given, where={"treatment": treatment}, **more)
+    found = judged(frame, of("low"), of("small", least=0.02), of("wide"), of("high", "zero", margin=0.1))
+    assert found.why == "4 of 4 do not hold (2 the other way, 1 too little, 1 undecided)."
+    assert [f.why for f in found.findings] == [
+        "its interval is not above zero, and no part of it is.",
+        "its whole interval is within 0.02 of zero, which is too little to matter.",
+        "its interval is not above zero.",
+        "its interval is not within 0.1 of zero, and no part of it is.",
+    ]
+    one_sided = judged(frame, of("high", "not above"), of("low", "not below"), of("wide", "not below"))
+    assert one_sided.why == "3 of 3 do not hold (2 the other way, 1 undecided)."
 
 
 def test_a_control_that_is_not_there_is_said():

@@ -10,6 +10,9 @@ A piece of evidence, in the corrected figures:
     does not hold    otherwise, and where the whole interval is too little to matter
     untestable       the figure could not be made, and why
 
+Of numbers that do not hold it is counted how many lie the other way with their whole interval, how many are too little
+to matter, and how many are undecided: their interval is too wide to tell, or the paired test is not clear.
+
 A claim holds if all its evidence does. It does not hold if more than half of its evidence does not, or half of it while
 none of the rest holds fully. In between it holds weaker. A claim about every case does not hold if one piece of its
 evidence does not, and does not hold fully while one is untested. Signs of one claim are judged after Holm's correction
@@ -116,6 +119,23 @@ def lies_there(evidence: Evidence, estimate: Estimate) -> bool:
     }[evidence.expect]
 
 
+def lies_opposite(evidence: Evidence, estimate: Estimate) -> bool:
+    """Whether a number's whole interval lies where the claim says that it does not.
+
+    >>> claimed = Evidence(study="BE-F3", panel="MNIST", quantity="level", expect="positive")
+    >>> lies_opposite(claimed, Estimate(-0.1, -0.2, -0.01, 50)), lies_opposite(claimed, Estimate(0.0, -0.1, 0.1, 50))
+    (True, False)
+    """
+    over, under = estimate.low > evidence.margin, estimate.high < -evidence.margin
+    return {
+        "positive": estimate.high < 0,
+        "negative": estimate.low > 0,
+        "zero": over or under,
+        "not above": over,
+        "not below": under,
+    }[evidence.expect]
+
+
 def _test(finding: Finding) -> float | None:
     """The p-value of a sign that is claimed."""
     return finding.corrected.p if finding.corrected and finding.evidence.expect in TESTS else None
@@ -199,16 +219,21 @@ def _why_not(evidence: Evidence, own: Estimate, p: float | None, beyond: Estimat
     if evidence.expect not in TESTS:
         limits = {"zero": "within {} of zero", "not above": "below {}", "not below": "above -{}"}
         where = limits[evidence.expect].format(f"{evidence.margin:g}")
-        return "" if lies_there(evidence, own) else f"its interval is not {where}."
+        return "" if lies_there(evidence, own) else f"its interval is not {where}{_none_of_it(evidence, own)}."
     side = "above" if evidence.expect == "positive" else "below"
     if not lies_there(evidence, own):
         then = ", though it is once the chance level is taken off"
-        return f"its interval is not {side} zero{then if beyond and lies_there(evidence, beyond) else ''}."
+        then = then if beyond and lies_there(evidence, beyond) else _none_of_it(evidence, own)
+        return f"its interval is not {side} zero{then}."
     if p is not None and p >= CLEAR:
         return f"its interval is {side} zero, but the paired test is not clear after Holm's correction (p = {p:.2g})."
     if max(abs(own.low), abs(own.high)) <= evidence.least:
         return f"its whole interval is within {evidence.least:g} of zero, which is too little to matter."
     return ""
+
+
+def _none_of_it(evidence: Evidence, own: Estimate) -> str:
+    return ", and no part of it is" if lies_opposite(evidence, own) else ""
 
 
 def _why_weaker(evidence: Evidence, own: Estimate, beyond: Estimate | None) -> list[str]:
@@ -272,6 +297,7 @@ def _together(claim: Claim, findings: list[Finding]) -> tuple[Verdict, str]:
     count = {v: sum(f.verdict == v for f in tested) for v in ("holds", "holds weaker", "does not hold")}
     several = {"holds": "hold", "holds weaker": "hold weaker", "does not hold": "do not hold"}
     summary = ", ".join(f"{n} of {len(tested)} {v if n == 1 else several[v]}" for v, n in count.items() if n)
+    summary += _how_not([f for f in tested if f.verdict == "does not hold"])
     if len(tested) < len(findings):
         summary += f"; {len(findings) - len(tested)} of its {len(findings)} numbers could not be tested"
     if claim.every and count["does not hold"]:
@@ -281,3 +307,13 @@ def _together(claim: Claim, findings: list[Finding]) -> tuple[Verdict, str]:
     if count["does not hold"] + (0 if count["holds"] else 0.5) > len(tested) / 2:  # half is enough if none holds fully
         return "does not hold", f"{summary}."
     return "holds weaker", f"{summary}."
+
+
+def _how_not(findings: Sequence[Finding]) -> str:
+    """Of numbers that do not hold, how many speak against the claim, and how many cannot tell."""
+    known = [(f.evidence, f.corrected) for f in findings if f.corrected]
+    opposite = sum(lies_opposite(*one) for one in known)
+    small = sum(max(abs(own.low), abs(own.high)) <= e.least for e, own in known if not lies_opposite(e, own))
+    counts = {"the other way": opposite, "too little": small, "undecided": len(known) - opposite - small}
+    said = ", ".join(f"{n} {how}" for how, n in counts.items() if n)
+    return f" ({said})" if said else ""

@@ -1,11 +1,13 @@
 """What the names mean: settings of the newest run that has a panel with the name, and of no panel that is gone."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 from synthetic_reproduction import make_reproduction
 
-from holdfast.report.studies.facts import meanings
+from holdfast.report.studies.facts import meanings, of_panel
+from holdfast.report.studies.keep import keep_results
 from holdfast.studies.reproduce.kept import KeptRun
 from holdfast.studies.reproduce.study import study_of
 
@@ -48,3 +50,18 @@ def test_what_this_run_computed_says_what_its_own_names_mean():
     own = meanings(mean_field)["published"]["Mean-field posterior"]
     assert said(kept_run({"BE-F3": ["CIFAR-10"]}, {"Mean-field posterior": 7}))["Mean-field posterior"] == own
     assert "shard" not in own
+
+
+def test_a_panel_of_the_manifest_says_what_is_its_own_alone(tmp_path):
+    found = replace(make_reproduction((study_of("BE-F3"), study_of("GA-T1")), claims=[]), scale="laptop")
+    (run,) = json.loads((keep_results(found, tmp_path) / "manifest.json").read_text())["runs"]
+    panels = {(s, title): p.get("apart", {}) for s, own in run["studies"].items() for title, p in own["panels"].items()}
+    assert "apart" not in run["studies"]["BE-F3"]["panels"]["MNIST"]  # the first panel of the run
+    for preset in found.presets:
+        for study in found.studies:
+            for panel in study.panels:
+                own = run["settings"][preset] | panels[study.id, panel.title].get(preset, {})
+                meant = of_panel(found, preset, study, panel)
+                assert {title: own[title] for title in meant} == meant
+    assert panels["GA-T1", "MNIST, HMC"]["published"]["HMC"]["shard"] == 5000
+    assert run["settings"]["published"]["HMC"]["shard"] == 2000

@@ -180,13 +180,18 @@ def _still_its_own(run: KeptRun, scale: str) -> dict[str, dict[str, Mapping[str,
 
 
 def _of(found: Reproduction, preset: str) -> dict[str, Mapping[str, Any]]:
-    known = settled(found, preset)
     rows: dict[str, Mapping[str, Any]] = {}
     for study in found.studies:
         for panel in study.panels:
-            labels = {"study": study.id, "data": panel.data, "network": panel.network}
-            for title, section, own in _names(panel, known):
-                rows.setdefault(title, known.of(section, **labels, **own))
+            for title, meaning in of_panel(found, preset, study, panel).items():
+                rows.setdefault(title, meaning)
+    return rows
+
+
+def of_panel(found: Reproduction, preset: str, study: Study, panel: Panel) -> dict[str, Mapping[str, Any]]:
+    """What treatments and attacks mean in one panel: title -> settings."""
+    known, labels = settled(found, preset), {"study": study.id, "data": panel.data, "network": panel.network}
+    rows = {title: known.of(section, **labels, **own) for title, section, own in _names(panel, known)}
     return {title: {k: v for k, v in meaning.items() if k != "single"} for title, meaning in rows.items() if meaning}
 
 

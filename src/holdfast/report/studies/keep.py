@@ -37,6 +37,7 @@ from holdfast.studies.reproduce.kept import (
 )
 from holdfast.studies.reproduce.plan import plan
 from holdfast.studies.reproduce.run import Reproduction
+from holdfast.studies.reproduce.study import Panel, Study
 from holdfast.studies.stage_key import versions
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _csv(shown: list[Card]) -> bytes:
 
 def _manifest(found: Reproduction) -> dict[str, Any]:
     settings = settings_of(plan(found.studies, found.scale, data_dir=found.data_dir))
-    reasons = replace(found, kept=None).reasons
+    reasons, meant = replace(found, kept=None).reasons, facts.meanings(replace(found, kept=None))
     run = {"studies": {s.id: {"figure": s.figure, "seconds": found.times.get(s.id)} for s in found.studies}}
     for study in found.studies:
         run["studies"][study.id]["panels"] = {
@@ -244,6 +245,7 @@ def _manifest(found: Reproduction) -> dict[str, Any]:
                     for preset in found.presets
                     if (name := (study.id, panel.title, preset)) in reasons
                 },
+                **_apart(found, study, panel, meant),
             }
             for panel in study.panels
         }
@@ -251,12 +253,23 @@ def _manifest(found: Reproduction) -> dict[str, Any]:
         "seconds": found.seconds,
         "versions": versions(),
         "machine": facts.machine(),
-        "settings": facts.meanings(replace(found, kept=None)),
+        "settings": meant,
         "again": facts.command(found, found.studies),
     }
     earlier = [one.model_dump(mode="json") for one in found.kept.runs] if found.kept else []
     runs = [*earlier, run] if found.studies else earlier  # claims may be judged anew without any
     return {"scale": sizes_of(found.scale), "presets": found.presets, "runs": runs}
+
+
+def _apart(found: Reproduction, study: Study, panel: Panel, meant: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a panel that are not the run's; nothing where all are."""
+    own = {preset: facts.of_panel(found, preset, study, panel) for preset in found.presets}
+    apart = {
+        preset: other
+        for preset, rows in own.items()
+        if (other := {title: value for title, value in rows.items() if value != meant[preset].get(title)})
+    }
+    return {"apart": apart} if apart else {}
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -39,9 +39,16 @@ class Missing(Declared):
 
 
 class KeptPanel(Declared):
-    """A panel of one run: the checksum of its settings under all presets, and what is missing of it."""
+    """A panel of one run.
+
+    Attributes:
+        settings: the checksum of its settings under all presets.
+        missing: what is missing of it, and why.
+        apart: preset -> title -> what the name meant here, where that is not what it meant in the run's other panels.
+    """
 
     settings: str
+    apart: dict[Preset, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     missing: dict[Preset, Missing] = Field(default_factory=dict)
 
 

@@ -177,3 +177,22 @@ def test_the_heaviest_drawings_are_left_to_the_page_where_all_are_too_many(found
         lighter = report.keep_results(found, tmp_path / "lighter")
     assert {f.name for f in (lighter / "figures").iterdir()} == set(weights) - {heaviest}
     assert (lighter / "verdicts.html").read_bytes() == (whole / "verdicts.html").read_bytes()
+
+
+def test_what_must_hold_of_the_papers_protocol_is_in_what_is_kept(headline_numbers):
+    """As published the paper's order by 0.15 at least, and loud logits above HMC; corrected they gain nothing."""
+    kept = [HOME / "docs" / "results" / s for s in headline_numbers["SCALES"] if s != "smoke"]
+    results = next((k for k in kept if (k / "claims.json").is_file()), None)
+    if results is None:
+        pytest.skip("docs/results has no scale beyond smoke")
+    claims = {
+        c["id"]: c["numbers"] for c in json.loads((results / "claims.json").read_text(encoding="utf-8"))["claims"]
+    }
+    order = claims["BE-C1"][0]
+    assert (order["panel"], order["where"]["treatment"], order["where"]["rule"]) == ("MNIST", "hmc", "epsilon")
+    assert order["published"]["low"] >= 0.15
+    beside_deterministic, beside_hmc = claims["BE-X1"]
+    assert [n["against"]["treatment"] for n in claims["BE-X1"]] == ["deterministic", "hmc"]
+    assert min(n["published"]["low"] for n in claims["BE-X1"]) > 0
+    assert beside_deterministic["corrected"]["value"] == pytest.approx(0, abs=0.02)
+    assert beside_hmc["corrected"]["high"] <= 0.02

@@ -99,6 +99,11 @@ def test_the_page_has_the_articles_of_both(in_parts):
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'data-figure="([^"]+)"', text)) == {i[5:] for i in ids if i.startswith("data-be")}
     assert re.findall(r"<h4>(.*?) <span", text) == ["CIFAR-10", "MNIST", "CIFAR-10"]
+    for figure, own in re.findall(r'id="data-([^"]+)">(.*?)</script>', text):
+        article = text[text.index(f'<article class="study" id="{figure}"') :].partition("</article>")[0]
+        marks = [mark["id"] for plot in json.loads(own)["plots"] for mark in plot["marks"]]
+        assert marks
+        assert [m for m in marks if f'id="{m}' not in article] == []  # no numbers of panels that are elsewhere
     links = [link for link in re.findall(r'href="([^"#]+)"', text) if not link.startswith("data:")]
     assert links
     assert all((home / link).is_file() for link in links)

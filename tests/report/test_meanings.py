@@ -55,8 +55,8 @@ def test_what_this_run_computed_says_what_its_own_names_mean():
 def test_a_panel_of_the_manifest_says_what_is_its_own_alone(tmp_path):
     found = replace(make_reproduction((study_of("BE-F3"), study_of("GA-T1")), claims=[]), scale="laptop")
     (run,) = json.loads((keep_results(found, tmp_path) / "manifest.json").read_text())["runs"]
-    panels = {(s, title): p.get("apart", {}) for s, own in run["studies"].items() for title, p in own["panels"].items()}
-    assert "apart" not in run["studies"]["BE-F3"]["panels"]["MNIST"]  # the first panel of the run
+    panels = {(s, title): p["apart"] for s, own in run["studies"].items() for title, p in own["panels"].items()}
+    assert panels["BE-F3", "MNIST"] == {}  # the first panel of the run
     for preset in found.presets:
         for study in found.studies:
             for panel in study.panels:

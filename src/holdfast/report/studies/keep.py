@@ -245,7 +245,7 @@ def _manifest(found: Reproduction) -> dict[str, Any]:
                     for preset in found.presets
                     if (name := (study.id, panel.title, preset)) in reasons
                 },
-                **_apart(found, study, panel, meant),
+                "apart": _apart(found, study, panel, meant),
             }
             for panel in study.panels
         }
@@ -264,12 +264,11 @@ def _manifest(found: Reproduction) -> dict[str, Any]:
 def _apart(found: Reproduction, study: Study, panel: Panel, meant: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a panel that are not the run's; nothing where all are."""
     own = {preset: facts.of_panel(found, preset, study, panel) for preset in found.presets}
-    apart = {
+    return {
         preset: other
         for preset, rows in own.items()
         if (other := {title: value for title, value in rows.items() if value != meant[preset].get(title)})
     }
-    return {"apart": apart} if apart else {}
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

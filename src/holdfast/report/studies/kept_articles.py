@@ -1,5 +1,6 @@
 """Articles of figures that an earlier run kept: taken over from its page as they are, panel by panel."""
 
+import json
 import os
 import re
 from collections import Counter
@@ -10,13 +11,15 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import escape
 
+from holdfast.report.figures.canvas import slug
 from holdfast.report.studies.clean_accuracy import clean_accuracy
 from holdfast.report.studies.draws import draws_of_panels
 from holdfast.report.studies.kept_tables import tables_today
 from holdfast.report.studies.names import value_title
-from holdfast.report.studies.pictures import picture_of
+from holdfast.report.studies.pictures import names_of, picture_of
 from holdfast.report.studies.pictures.table import CAPTION as OF_TABLES
 from holdfast.studies.reproduce.kept import PAGE, Kept
 from holdfast.studies.reproduce.run import Reproduction
@@ -39,6 +42,7 @@ _PANEL = re.compile(
 _DRAWS = re.compile(r"\b(\d+) draws?\b(?! \(here|</text>)")  # a label in a drawing has no room for more
 _OLD_LINKS = re.compile(r"<b>Image by image:</b>(.*?>)means(</a>.*?)(?=<br>|</p>)")
 _READ = re.compile(r'(<p class="read">)(.*?)(</p>)', re.DOTALL)
+_DATA = re.compile(r'(<script type="application/json" id="data-[^"]+">)(.*?)(</script>)', re.DOTALL)
 _PART = re.compile(r"-part\d+$")
 
 
@@ -99,6 +103,7 @@ def kept_articles(found: Reproduction, folder: Path | None) -> list[KeptArticle]
         taken[study] += 1
         anchor = study.lower() if taken[study] == 1 else f"{study.lower()}-part{taken[study]}"
         html = _PANEL.sub(lambda m: m[0] if unescape(m[1]) in stay else "", html)  # noqa: B023
+        html = html if len(stay) == len(titles) else _of_panels(html, study, stay)
         html = _with_clean_accuracy(_said_today(html, study, found), found.kept, study)
         html = html.replace('href="tables/', f'href="{home}tables/')
         articles.append(KeptArticle(study, anchor, _renamed(html, old, anchor)))
@@ -115,6 +120,18 @@ def _articles(kept: Kept) -> Iterator[tuple[str, str, list[str], str]]:
     for match in _ARTICLE.finditer(text):
         titles = [unescape(title) for title in _PANEL.findall(match[0])]
         yield _PART.sub("", match[1]).upper(), match[1], titles, match[0]
+
+
+def _of_panels(html: str, study: str, stay: list[str]) -> str:
+    """An article whose sliders have the numbers of these panels alone."""
+    starts = tuple(f"{slug(*names_of(study, title))}_" for title in stay)
+
+    def left(script: re.Match[str]) -> str:
+        data = json.loads(script[2])
+        plots = [plot for plot in data["plots"] if any(mark["id"].startswith(starts) for mark in plot["marks"])]
+        return f"{script[1]}{htmlsafe_json_dumps(data | {'plots': plots}, separators=(',', ':'))}{script[3]}"
+
+    return _DATA.sub(left, html)
 
 
 def _said_today(html: str, study: str, found: Reproduction) -> str:

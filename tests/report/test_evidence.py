@@ -53,6 +53,7 @@ def test_draws_are_the_scales_or_all_that_were_fitted():
 def test_numbers_of_one_drawing_have_names_that_differ_though_they_are_cut(claim):
     findings = tuple(Finding(e, None, None, (), "untestable", "") for e in PIECES[claim])
     for kind in forest._kinds(Judgement(claims()[claim], findings, "untestable", "")):
+        assert len({axis_in_words(f.evidence) for f in kind}) == 1  # which is written below all of them once
         _, names = forest._names(kind, lambda study, panel: {})
         drawn = [(wrap(name, forest.LABEL, 3), str(f.evidence.against)) for name, f in zip(names, kind, strict=True)]
         assert len(set(drawn)) == len(drawn), drawn

@@ -49,8 +49,7 @@ def _kinds(judgement: Judgement) -> list[list[Finding]]:
         if finding.why == NOT_RUN and finding.published is None:
             continue
         e = finding.evidence
-        own_axis = str(e.where.get("distance", ""))  # distances of different kinds have different units
-        kinds.setdefault((e.study, e.quantity, e.column, e.other, e.per, e.over, own_axis), []).append(finding)
+        kinds.setdefault((e.study, e.quantity, e.only, axis_in_words(e)), []).append(finding)  # of one axis
     return list(kinds.values())
 
 
@@ -117,7 +116,7 @@ def _draw(
         axes.locator_params(axis="x", nbins=6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(wrap(axis_in_words(evidence), 62, 2))
+        axes.set_xlabel(wrap(axis_in_words(evidence), 62, 3))
         text = f"Numbers of claim {judgement.claim.id}, {judgement.verdict}. {'; '.join(described)}."
         return finish(figure, name, text, png=False)
 

@@ -113,7 +113,7 @@ def widths(parts: Iterable[Part], network: str, usual: int) -> str:
     >>> from holdfast.studies.reproduce.study import study_of
     >>> chosen = plan([study_of(s) for s in ("BE-F3", "GA-T1", "TH-1", "TH-2")], "laptop")
     >>> widths(chosen, "conv", 32), widths(chosen, "fc2", 128)
-    ('32; 128 as published in GA-T1 (MNIST, VI and Fashion-MNIST, VI)', '128; 64 in TH-1; 16 to 64 in TH-2')
+    ('32; 128 as published in GA-T1 (MNIST, VI and Fashion-MNIST, VI)', '128; 64 in TH-1; 64 to 256 in TH-2')
     """
     own: dict[Place, dict[str, set[int]]] = {}
     for part in parts:

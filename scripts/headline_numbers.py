@@ -83,8 +83,7 @@ def row(claim: dict, scale: str) -> str:
 def paper_row(paper: dict) -> str:
     """One paper: what became of its claims, and of how many numbers."""
     said = ", ".join(f"{STATES[state][1]} {state}: {n}" for state, n in paper["verdicts"].items())
-    _, _, numbers = paper["sides"].partition(": ")
-    return f"| **{paper['id']}** {paper['title']} | {said} | {numbers[:1].upper()}{numbers[1:]} |"
+    return f"| **{paper['id']}** {paper['title']} | {said} | {paper['sides']} |"
 
 
 def signs() -> str:

@@ -60,7 +60,7 @@ class Boundary:
         found_by: the search that won each image; "" where none did.
         gradients: `[B]`, how many gradients of the network each image took.
         norm: "l2" or "linf".
-        tolerance: what `gap` was to be brought below.
+        tolerance: what `gap` was to be brought below; an eighth of it is left, which another batch does not round away.
         settings: everything else the points depend on.
     """
 
@@ -137,9 +137,10 @@ def nearest_boundary(
         seconds: after so long no new gradient is begun, whatever is left of `steps`; what was found until then counts.
             Carlini-Wagner, once begun, takes its share to the end. None for no limit. With a limit the points depend
             on the machine.
-        stages: which searches, in which order; see above. They share `steps`.
+        stages: which searches, in which order; see above. They share `steps`. One may be named more than once: it then
+            goes on from what was found until then.
         n_target_classes: single classes that `minimal_norm` aims at, the most likely first.
-        tolerance: bisection ends where `log p_other - log p_own` is below this.
+        tolerance: bisection ends where `log p_other - log p_own` is below this, and above an eighth of it.
         seed: of the random starts.
         memory: budget in bytes for the work of one moment.
 
@@ -199,7 +200,7 @@ def _compete(search: BoundarySearch, stages: Sequence[str], steps: int, n_target
         with suppress(TimeUp):
             STAGES[name].run(search, share, n_target_classes, generator)
             in_time = True
-        approach(search, search.tolerance)  # each point against the next on the boundary itself, and not beyond it
+        approach(search)  # each point against the next on the boundary itself, and not beyond it
         closer = search.distance < best * (1 - 1e-6)
         winners = [name if won else before for won, before in zip(closer.tolist(), winners, strict=True)]
         best = torch.minimum(search.distance, best)

@@ -106,14 +106,14 @@ class Stage:
     applies: Callable[[BoundarySearch], bool] = lambda search: True
 
 
-def approach(search: BoundarySearch, tolerance: float) -> None:
+def approach(search: BoundarySearch) -> None:
     """Move every point found along its line to the image until its margin is at most half of the tolerance.
 
     At least an eighth of it is left: the same network decides differently in another batch where the margin is what
     its sums are rounded to. Points that were found nearer than that are moved away from the image.
     """
-    enough, rows = tolerance / 8, search.success.nonzero()[:, 0]
-    found, origin = search.best.clone(), search.x
+    enough, most = search.tolerance / 8, search.tolerance / 2
+    rows, found, origin = search.success.nonzero()[:, 0], search.best.clone(), search.x
     low, high = torch.zeros_like(search.radius), torch.ones_like(search.radius)
 
     def ask(rows: Tensor, share: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def approach(search: BoundarySearch, tolerance: float) -> None:
         high[thin[ok]] = share[ok]
         thin = thin[~ok]
     for _ in range(BISECTIONS):
-        rows = rows[(search.margin[rows] > tolerance / 2) & (high[rows] - low[rows] > 0)]
+        rows = rows[(search.margin[rows] > most) & (high[rows] - low[rows] > 0)]
         if not len(rows):
             return
         middle = (low[rows] + high[rows]) / 2

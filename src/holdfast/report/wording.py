@@ -116,11 +116,13 @@ def norm_title(name: str | None) -> str:
 
 
 def the(title: str) -> str:
-    """A title inside a sentence; one that is only an adjective is given its noun.
+    """A title inside a sentence; one that is only an adjective is given its noun, and a method's letters no article.
 
-    >>> the("Deep ensemble"), the("MC dropout"), the("Adversarially trained")
-    ('the deep ensemble', 'the MC dropout', 'the adversarially trained network')
+    >>> the("Deep ensemble"), the("MC dropout"), the("Adversarially trained"), the("HMC")
+    ('the deep ensemble', 'the MC dropout', 'the adversarially trained network', 'HMC')
     """
+    if title.isupper():
+        return title
     lowered = title[:1].lower() + title[1:] if title[1:2].islower() else title
     return f"the {lowered} network" if lowered.endswith(("ic", "ed")) else f"the {lowered}"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from holdfast.report.wording import listing
+from holdfast.report.wording import capital, listing
 from holdfast.studies.reproduce.verdict import Finding, lies_there
 
 PRESETS = {"published": "as published", "corrected": "corrected"}
@@ -54,7 +54,7 @@ def _not_released(published: Count, corrected: Count) -> str:
 
 
 def of_paper(findings: Sequence[Finding]) -> str:
-    """All numbers of a paper's claims, apart those that were computed both ways; empty where there are none.
+    """Of all numbers of a paper's claims, how many lie where it says; empty where there are none.
 
     >>> from holdfast.studies.reproduce.claim import Evidence
     >>> from holdfast.studies.reproduce.estimate import Estimate
@@ -62,8 +62,7 @@ def of_paper(findings: Sequence[Finding]) -> str:
     >>> low, high = Estimate(0.1, -0.1, 0.3, 50), Estimate(0.5, 0.3, 0.7, 50)
     >>> both, alone = (Finding(e, first, low, (), "does not hold", "") for first in (high, None))
     >>> of_paper([both, both, alone])
-    'Numbers that lie on the claimed side with their whole interval: of 2 computed both ways, 2 as published and 0 \
-corrected; of 1 computed corrected alone, 0.'
+    'Of 2 computed both ways, 2 as published and 0 corrected; of 1 computed corrected alone, 0.'
     """
     said = []
     for presets in (("published", "corrected"), ("published",), ("corrected",)):
@@ -75,7 +74,7 @@ corrected; of 1 computed corrected alone, 0.'
             else:
                 how, words = f"{PRESETS[presets[0]]} alone", str(there[0])
             said.append(f"of {len(own)} computed {how}, {words}")
-    return f"Numbers that lie on the claimed side with their whole interval: {'; '.join(said)}." if said else ""
+    return f"{capital('; '.join(said))}." if said else ""
 
 
 def _computed(findings: Iterable[Finding], presets: Sequence[str]) -> list[Finding]:

@@ -89,11 +89,10 @@ def _of(preset: str, treatment: str, shares: dict[str, list[float]]) -> str:
         return ""
     low, high = (f"{number(100 * end(wrong), 1)}" for end in (min, max))
     span = low if low == high else f"{low} to {high}"
-    title = treatment_title(treatment)
     places = [
         study if len(few[study]) == len(own) else f"{study} ({len(few[study])} of {len(own)} networks)"
         for study, own in sorted(shares.items())
         if few[study]
     ]
-    who = title if title.isupper() else the(title)
+    who = the(treatment_title(treatment))
     return f"{PRESETS.get(preset, preset)}, {who} is right on {span}{THIN}% of the clean images in {listing(places)}"
